@@ -1,0 +1,115 @@
+//! Files, by argument. The simulated disk (torn writes, lost pages) is in `disk/simulated.rs`.
+
+mod real;
+
+pub use real::RealDisk;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist; writes fail.
+    Read,
+    /// It must exist.
+    ReadWrite,
+    /// It is made if missing and kept if there.
+    Create,
+    /// It must not exist.
+    CreateNew,
+}
+
+/// A directory's entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DiskEntry {
+    /// The name within its directory.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Length in bytes; 0 for directories.
+    pub len: u64,
+}
+
+/// A file system.
+///
+/// # Contract
+/// What was written is durable only after [`DiskFile::sync_data`]; a name that was made, renamed
+/// or removed is durable only after [`Disk::sync_dir`] of its directory.
+pub trait Disk: Send + Sync {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory and its parents; not an error if it is there. Syncs the parents it makes.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Renames, replacing what bears the name `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all below it; not an error if it is missing.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a directory, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
+    /// Whether a file or directory has this name.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Locks a file (made if missing) against other processes until the lock is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+}
+
+/// A lock held until dropped.
+pub trait DiskLock: Send + Sync {}
+
+/// An open file, shared by threads. Positions are bytes from the start.
+pub trait DiskFile: Send + Sync {
+    /// Reads up to `buf.len()` bytes from `pos`; 0 means the end of the file.
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
+    /// Writes all of `buf` at `pos`, growing the file if needed.
+    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()>;
+    /// Writes all `parts`, one after the other, at `pos`.
+    fn write_all_parts_at(&self, parts: &[&[u8]], pos: u64) -> io::Result<()> {
+        let mut at = pos;
+        for part in parts {
+            self.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+    /// fdatasync: makes all bytes written so far, and the length, durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the length is 0.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts the file, or grows it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reads exactly `buf.len()` bytes from `pos`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` if the file ends before.
+    fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.read_at(&mut buf[done..], pos + done as u64)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole file.
+    fn read_all(&self) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(self.len()?).map_err(io::Error::other)?;
+        let mut all = vec![0; len];
+        self.read_exact_at(&mut all, 0)?;
+        Ok(all)
+    }
+}

@@ -1,0 +1,28 @@
+//! The language of a running query: what flows ([`ChangeBatch`], [`Message`]), what is run
+//! ([`StreamPlan`]), and what stands at both ends ([`SourceConnector`], [`SinkConnector`]).
+//!
+//! Invariants:
+//! - `sql` and `dataflow` meet only here; so do `dataflow` and `connectors`.
+//! - A plan is plain data: bound expressions and Arrow schemas, no transport, no open file.
+//! - Field names within one node's schema are unique; expressions name columns without qualifier.
+//!
+//! It must not plan, evaluate, or do I/O.
+
+mod changes;
+mod connect;
+mod message;
+mod plan;
+mod time;
+
+pub use changes::{ChangeBatch, RowKind};
+pub use connect::{
+    Committable, Committer, Connect, ConnectorError, ErrorKind, Position, RejectedRecord, SinkConnector,
+    SourceBatch, SourceConnector, SourcePoll, SplitId, SplitReader,
+};
+pub use message::{Barrier, BarrierKind, Message};
+pub use plan::{
+    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, NodeId, OperatorSpec,
+    PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec, WindowColumn,
+    WindowSpec,
+};
+pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

@@ -1,0 +1,258 @@
+//! A query as a graph of operators: the meeting point of `sql` (which makes it) and
+//! `dataflow` (which runs it).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion_expr::Expr;
+
+/// A node's number: its index in [`StreamPlan::nodes`].
+pub type NodeId = usize;
+
+/// All statements of one pipeline as one graph without cycles.
+#[derive(Clone, Debug, Default)]
+pub struct StreamPlan {
+    /// Every input of a node stands before it.
+    pub nodes: Vec<PlanNode>,
+}
+
+/// One operator.
+#[derive(Clone, Debug)]
+pub struct PlanNode {
+    /// Stable across edits that do not change what the operator means: names its state on disk.
+    /// Unique within the plan. Example: `group-aggregate:3f2a91c07d5be844`.
+    pub uid: String,
+    /// For people: `GroupAggregate(route_id)`.
+    pub title: String,
+    /// What it does.
+    pub spec: OperatorSpec,
+    /// Where its rows come from, in the operator's input order.
+    pub inputs: Vec<Edge>,
+    /// Columns it emits. Sinks emit none: theirs is the schema they are written in.
+    pub schema: SchemaRef,
+    /// Which row kinds it emits.
+    pub changelog: ChangelogMode,
+    /// Runs as one instance (`true`) or as one per shard.
+    pub single: bool,
+}
+
+/// Where an input comes from and how rows find their shard.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// The sender.
+    pub from: NodeId,
+    /// How rows are spread over the receiver's instances.
+    pub exchange: Exchange,
+}
+
+/// How rows are spread over the receiver's instances. No transport: that is the runner's choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Instance `i` to instance `i`; both sides have the same number.
+    Forward,
+    /// By the hash of these columns (indexes into the sender's schema).
+    ByKey(Vec<usize>),
+    /// Every row to every instance.
+    Broadcast,
+    /// Every row to the one instance.
+    Gather,
+}
+
+/// Which row kinds a node may emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangelogMode {
+    /// Only `+I`.
+    InsertOnly,
+    /// All four kinds; every `-U` and `-D` carries the full old row.
+    Retract,
+}
+
+/// What an operator does. One file per variant in `dataflow/src/operators/`.
+#[derive(Clone, Debug)]
+pub enum OperatorSpec {
+    /// Reads an external system or the node's own log.
+    Source(SourceSpec),
+    /// Keeps the rows for which `filter` is true, then computes `columns` (of the input's schema;
+    /// their types are those of the node's schema). No filter: keeps all. A filtered row still moves
+    /// the watermark.
+    Calc {
+        /// Boolean over the input's columns.
+        filter: Option<Expr>,
+        /// One expression per output column.
+        columns: Vec<Expr>,
+    },
+    /// All rows of all inputs (same types), in order of arrival.
+    Union,
+    /// Appends `window_start`, `window_end`, `window_time` to each row. Never drops a late row.
+    WindowTable(WindowSpec),
+    /// Aggregates per window and key; drops rows whose window is over.
+    WindowAggregate(WindowAggregateSpec),
+    /// Aggregates per key for ever; emits a changelog.
+    GroupAggregate(GroupAggregateSpec),
+    /// Hands rows to a connector.
+    Sink(SinkSpec),
+}
+
+/// A table that is read.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The table's name in SQL.
+    pub table: String,
+    /// Its `WITH` options, `connector` among them.
+    pub options: BTreeMap<String, String>,
+    /// What the connector delivers: the physical columns the plan needs, with declared types,
+    /// and metadata columns (field metadata `metadata` = the connector's metadata key).
+    pub physical: SchemaRef,
+    /// All declared physical columns, for formats in which the position matters (CSV).
+    pub declared: SchemaRef,
+    /// The node's columns: expressions over `physical` (plain columns and computed ones).
+    pub columns: Vec<Expr>,
+    /// Event time, if the table declares a watermark.
+    pub rowtime: Option<RowtimeSpec>,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Clone, Debug)]
+pub struct RowtimeSpec {
+    /// Index of the rowtime column in the node's schema.
+    pub column: usize,
+    /// Over the node's schema; a timestamp. NULL is skipped.
+    pub watermark: Expr,
+    /// A split silent for so long no longer holds the watermark back, ms. None: never.
+    pub idle_timeout_ms: Option<u64>,
+}
+
+/// A window of event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// Index of the time attribute in the input's schema.
+    pub time_column: usize,
+    /// Window length, ms, above 0. Windows are `[start, start + size_ms)`.
+    pub size_ms: i64,
+    /// Windows start at `offset_ms + k * size_ms`.
+    pub offset_ms: i64,
+    /// For `TIMESTAMP_LTZ`: the zone whose wall clock cuts the windows. None for `TIMESTAMP`.
+    pub zone: Option<String>,
+}
+
+/// `GROUP BY keys, window` over a window table function.
+#[derive(Clone, Debug)]
+pub struct WindowAggregateSpec {
+    /// The window.
+    pub window: WindowSpec,
+    /// Key columns in the input's schema (without the window's own).
+    pub keys: Vec<usize>,
+    /// The aggregates.
+    pub calls: Vec<AggregateCall>,
+    /// Which of the window's columns to emit. The node's schema is: keys, calls, then these.
+    pub window_columns: Vec<WindowColumn>,
+}
+
+/// A column that a window adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowColumn {
+    /// Inclusive start, `TIMESTAMP(3)`.
+    Start,
+    /// Exclusive end, `TIMESTAMP(3)`.
+    End,
+    /// End - 1 ms: the event time of the result.
+    Time,
+}
+
+/// `GROUP BY keys` without a window.
+#[derive(Clone, Debug)]
+pub struct GroupAggregateSpec {
+    /// Key columns in the input's schema; none: one global group.
+    pub keys: Vec<usize>,
+    /// The aggregates. The node's schema is: keys, then calls.
+    pub calls: Vec<AggregateCall>,
+    /// Whether `-U` is emitted before `+U` (false when every consumer is an upsert by the same keys).
+    pub emit_update_before: bool,
+}
+
+/// One aggregate call over columns of the input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AggregateCall {
+    /// Which.
+    pub function: AggregateFunction,
+    /// The argument's column in the input's schema; none for `COUNT(*)`.
+    pub argument: Option<usize>,
+    /// Each value of the argument counts once.
+    pub distinct: bool,
+    /// Boolean column in the input's schema: `FILTER (WHERE ...)`, counted only where true.
+    pub filter: Option<usize>,
+    /// The result's type. Sums wrap around in it; a decimal sum that overflows is NULL.
+    pub output: DataType,
+}
+
+/// The aggregate functions, with Flink's meaning: all but the counts skip NULL and give NULL over no rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AggregateFunction {
+    /// `COUNT(*)`.
+    CountStar,
+    /// `COUNT(x)`: rows where x is not NULL.
+    Count,
+    /// `SUM(x)`, in the type of x (a decimal widens to precision 38).
+    Sum,
+    /// `AVG(x)`: integers truncate toward zero.
+    Avg,
+    /// `MIN(x)`.
+    Min,
+    /// `MAX(x)`.
+    Max,
+}
+
+/// A table that is written.
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// Where to.
+    pub target: SinkTarget,
+    /// Indexes of the primary key's columns in the node's schema; empty: none.
+    pub primary_key: Vec<usize>,
+}
+
+/// What kind of thing a sink writes to.
+#[derive(Clone, Debug)]
+pub enum SinkTarget {
+    /// A declared table: a connector.
+    Table {
+        /// The table's name in SQL.
+        table: String,
+        /// Its `WITH` options, `connector` among them.
+        options: BTreeMap<String, String>,
+    },
+    /// A materialized table of the node.
+    Materialized {
+        /// Its global name.
+        table: String,
+    },
+    /// The output of a bare `SELECT`.
+    Collect,
+}
+
+impl StreamPlan {
+    /// Adds a node behind its inputs and returns its number.
+    ///
+    /// # Panics
+    /// If an input does not exist yet.
+    pub fn add(&mut self, node: PlanNode) -> NodeId {
+        let id = self.nodes.len();
+        assert!(node.inputs.iter().all(|edge| edge.from < id), "an input stands before its node");
+        self.nodes.push(node);
+        id
+    }
+
+    /// The nodes that read `id`.
+    pub fn consumers(&self, id: NodeId) -> impl Iterator<Item = (NodeId, &PlanNode)> {
+        let reads = move |node: &&PlanNode| node.inputs.iter().any(|edge| edge.from == id);
+        self.nodes.iter().enumerate().filter(move |(_, node)| reads(node))
+    }
+}
+
+impl PlanNode {
+    /// The node's schema, shared.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
