@@ -11,6 +11,7 @@
 mod changes;
 mod connect;
 mod message;
+mod options;
 mod plan;
 mod time;
 
@@ -20,9 +21,12 @@ pub use connect::{
     SourceBatch, SourceConnector, SourcePoll, SplitId, SplitReader,
 };
 pub use message::{Barrier, BarrierKind, Message};
+pub use options::{
+    CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, connector_options, format_options,
+};
 pub use plan::{
-    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, NodeId, OperatorSpec,
-    PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec, WindowColumn,
-    WindowSpec,
+    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, NodeId,
+    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec,
+    WindowColumn, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};
