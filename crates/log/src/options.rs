@@ -1,0 +1,76 @@
+//! Limits of one log.
+
+use std::sync::Arc;
+
+use highwater_env::{Entropy, OsEntropy};
+
+use crate::LogError;
+
+/// Limits of one log. All sizes in bytes.
+#[derive(Clone)]
+pub struct LogOptions {
+    /// Largest batch accepted.
+    pub batch_bytes_max: usize,
+    /// A group stops growing at this size; the next one forms behind it.
+    pub group_bytes_max: usize,
+    /// Size of one write-ahead file, at least twice `group_bytes_max + batch_bytes_max`.
+    pub wal_file_bytes: u64,
+    /// New write-ahead files are zeroed ahead in steps of this size.
+    pub wal_zero_bytes: u64,
+    /// How many write-ahead files may exist; when all are in use, appends wait for a checkpoint.
+    pub wal_files_max: usize,
+    /// A partition rolls to a new segment at this size.
+    pub segment_bytes_max: u64,
+    /// Batches are written to segments once this many bytes wait.
+    pub materialise_bytes: u64,
+    /// Batches in memory, written to segments or not: beyond it appends get `Backpressure`.
+    pub memory_bytes_max: u64,
+    /// Batches already in segments are kept in memory for readers up to this size.
+    pub tail_cache_bytes: u64,
+    /// Cluster id for a new data directory; drawn from `entropy` if absent.
+    pub cluster_id: Option<String>,
+    /// Salts of write-ahead files and the cluster id of a new directory.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for LogOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogOptions").field("batch_bytes_max", &self.batch_bytes_max).finish_non_exhaustive()
+    }
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            batch_bytes_max: 8 << 20,
+            group_bytes_max: 4 << 20,
+            wal_file_bytes: 64 << 20,
+            wal_zero_bytes: 4 << 20,
+            wal_files_max: 4,
+            segment_bytes_max: 256 << 20,
+            materialise_bytes: 16 << 20,
+            memory_bytes_max: 256 << 20,
+            tail_cache_bytes: 64 << 20,
+            cluster_id: None,
+            entropy: Arc::new(OsEntropy::new()),
+        }
+    }
+}
+
+impl LogOptions {
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        let group = (self.group_bytes_max + self.batch_bytes_max) as u64;
+        if self.wal_file_bytes < 2 * group {
+            let (file, least) = (self.wal_file_bytes, 2 * group);
+            return Err(LogError::Options(format!("wal_file_bytes is {file}, expected at least {least}")));
+        }
+        if self.wal_files_max < 2 {
+            return Err(LogError::Options(format!("wal_files_max is {}, expected 2 or more", self.wal_files_max)));
+        }
+        if self.segment_bytes_max > 1 << 30 {
+            let max = self.segment_bytes_max;
+            return Err(LogError::Options(format!("segment_bytes_max is {max}, expected at most 1 GiB")));
+        }
+        Ok(())
+    }
+}
