@@ -33,9 +33,6 @@ pub(crate) struct Accepted {
     /// Offsets per partition.
     #[serde(default)]
     pub(crate) positions: Vec<PartitionRange>,
-    /// For `?after=` of a table.
-    #[serde(default)]
-    pub(crate) position: Value,
 }
 
 /// Offsets `[base_offset, last_offset]` of one partition.
@@ -86,7 +83,10 @@ impl NodeApi {
 
     /// Whether the node answers that it is ready.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.agent.get(format!("{}/healthz", self.base)).call().is_ok_and(|answer| answer.status().is_success())
+        self.agent
+            .get(format!("{}/healthz", self.base))
+            .call()
+            .is_ok_and(|answer| answer.status().is_success())
     }
 
     /// GET of a JSON document; `path` begins with a slash.
@@ -114,7 +114,12 @@ impl NodeApi {
     }
 
     /// Posts newline-delimited JSON and waits until it is durable.
-    pub(crate) fn post_events(&self, topic: &str, key: Option<&str>, body: &str) -> Result<Accepted, PostError> {
+    pub(crate) fn post_events(
+        &self,
+        topic: &str,
+        key: Option<&str>,
+        body: &str,
+    ) -> Result<Accepted, PostError> {
         let key = key.map(|key| format!("?key={key}")).unwrap_or_default();
         let url = format!("{}/v1/topics/{topic}/events{key}", self.base);
         let unknown = |error: ureq::Error| PostError::Unknown(error.to_string());
@@ -128,15 +133,14 @@ impl NodeApi {
         serde_json::from_str(&body).map_err(|error| PostError::Unknown(format!("{error} in {}", body.trim())))
     }
 
-    /// Follows a table's changes until `on_event` answers false or the node goes away.
-    ///
-    /// `on_event` gets the data of each server-sent event.
-    pub(crate) fn follow(&self, table: &str, mut on_event: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
-        let request = self.agent.get(format!("{}/v1/tables/{table}/stream", self.base));
+    /// Follows a stream of server-sent events, `stream` being `TABLE/stream` with its query, until
+    /// `on_event` answers false or the node goes away. `on_event` gets the data of each event.
+    pub(crate) fn follow(&self, stream: &str, mut on_event: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
+        let request = self.agent.get(format!("{}/v1/tables/{stream}", self.base));
         // A stream has no end: only connecting is bounded.
         let answer = request.config().timeout_global(None).build().call()?;
         if !answer.status().is_success() {
-            bail!("GET /v1/tables/{table}/stream: {}", answer.status());
+            bail!("GET /v1/tables/{stream}: {}", answer.status());
         }
         let reader = std::io::BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader());
         for line in reader.lines() {

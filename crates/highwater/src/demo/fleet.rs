@@ -103,7 +103,8 @@ impl Vehicle {
     fn drive(&mut self, index: usize, event_time_ms: i64, entropy: &dyn Entropy) -> Event {
         let (name, latitude, longitude) = REGIONS[self.region];
         let wanted_kmh = 45.0 - 5.0 * self.region as f64;
-        self.speed_kmh = (self.speed_kmh + (wanted_kmh - self.speed_kmh) * 0.02 + spread(entropy, 3.0)).clamp(0.0, 120.0);
+        self.speed_kmh =
+            (self.speed_kmh + (wanted_kmh - self.speed_kmh) * 0.02 + spread(entropy, 3.0)).clamp(0.0, 120.0);
         self.heading += spread(entropy, 0.3);
         // A soft pull towards the region's centre keeps vehicles in it.
         self.latitude += self.heading.sin() * self.speed_kmh * 2e-7 + (latitude - self.latitude) * 1e-3;

@@ -25,7 +25,8 @@ struct Counters {
 impl HostMetrics {
     /// Nothing is read yet.
     pub(crate) fn new() -> Self {
-        let name = proc_file("sys/kernel/hostname").map_or_else(|| "this host".to_owned(), |name| name.trim().to_owned());
+        let name = proc_file("sys/kernel/hostname")
+            .map_or_else(|| "this host".to_owned(), |name| name.trim().to_owned());
         Self { name, before: None }
     }
 
@@ -70,8 +71,14 @@ fn proc_file(name: &str) -> Option<String> {
 
 /// (busy, all) ticks of all processors: proc(5), `/proc/stat`. Idle and I/O wait are not busy.
 fn cpu_ticks(stat: &str) -> Option<(u64, u64)> {
-    let ticks: Vec<u64> =
-        stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().filter_map(|t| t.parse().ok()).take(8).collect();
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .filter_map(|t| t.parse().ok())
+        .take(8)
+        .collect();
     let all: u64 = ticks.iter().sum();
     let idle = ticks.get(3)? + ticks.get(4)?;
     Some((all - idle, all))

@@ -2,7 +2,8 @@ use super::*;
 
 #[test]
 fn one_seed_gives_one_fleet() {
-    let lines = |seed| Fleet::new(seed, 7).drive(1_000_000, 50).into_iter().map(|e| e.line).collect::<Vec<_>>();
+    let lines =
+        |seed| Fleet::new(seed, 7).drive(1_000_000, 50).into_iter().map(|e| e.line).collect::<Vec<_>>();
     assert_eq!(lines(1), lines(1));
     assert_ne!(lines(1), lines(2));
 }
