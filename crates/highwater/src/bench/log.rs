@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use anyhow::Context;
-use bytes::Bytes;
 use highwater_env::{MemoryBudget, RealDisk, TopicId, TopicPartition};
 use highwater_log::{AppendError, BatchBuilder, Log, LogBatch, LogOptions, Ticket};
 
@@ -89,7 +87,7 @@ fn batch(now_ms: i64) -> anyhow::Result<LogBatch> {
     for number in 0..RECORDS_PER_BATCH {
         // Not all alike, as real payloads are not.
         let value: Vec<u8> = (0..RECORD_BYTES).map(|at| (at as u64 * 31 + number * 17) as u8).collect();
-        builder.push(now_ms, None, Some(&Bytes::from(value)), &[]);
+        builder.push(now_ms, None, Some(&value), &[]);
     }
-    Ok(builder.finish()).context("the batch cannot be built")
+    Ok(builder.finish())
 }

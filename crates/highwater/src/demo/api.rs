@@ -134,7 +134,8 @@ impl NodeApi {
     }
 
     /// Follows a stream of server-sent events, `stream` being `TABLE/stream` with its query, until
-    /// `on_event` answers false or the node goes away. `on_event` gets the data of each event.
+    /// `on_event` answers false or the node goes away. `on_event` gets the data of each event, and
+    /// nothing for the lines between (a silent stream still sends heartbeats).
     pub(crate) fn follow(&self, stream: &str, mut on_event: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
         let request = self.agent.get(format!("{}/v1/tables/{stream}", self.base));
         // A stream has no end: only connecting is bounded.
@@ -144,9 +145,7 @@ impl NodeApi {
         }
         let reader = std::io::BufReader::new(answer.into_body().into_with_config().limit(u64::MAX).reader());
         for line in reader.lines() {
-            if let Some(data) = line?.strip_prefix("data:")
-                && !on_event(data.trim())
-            {
+            if !on_event(line?.strip_prefix("data:").unwrap_or_default().trim()) {
                 break;
             }
         }

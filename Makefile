@@ -1,0 +1,32 @@
+# Both commands build the one profile (dev, tuned in Cargo.toml): nothing is compiled twice.
+
+.PHONY: demo test soak lint tidy bench
+
+## Build and start the demo: a node under load, live charts, and a key that kills it.
+demo:
+	cargo run -p highwater --bin highwater -- demo
+
+## All tests: Rust, then end to end against the built program. Prints what was skipped, and why.
+test:
+	tests/run
+
+## The long form of the kill test: 200 rounds of kill -9.
+soak:
+	HIGHWATER_E2E_KILLS=200 tests/run --e2e test_kill
+
+## Formatting, lints, licences.
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	else echo "SKIPPED: cargo-deny is not installed"; fi
+
+## Order of crates, arrows between them, leftovers.
+tidy:
+	cargo run -q -p highwater-xtask -- tidy
+
+## First figures of this machine; see docs/benchmarks.md.
+bench:
+	@cargo build -q -p highwater --bin highwater
+	@for what in log ingest window latency; do \
+		cargo run -q -p highwater --bin highwater -- bench $$what || exit 1; echo; done
