@@ -1,0 +1,139 @@
+//! The APIs served: one file each, one table for all.
+
+pub(crate) mod api_versions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+pub(crate) mod fetch;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+pub(crate) mod produce;
+
+use bytes::{Bytes, BytesMut};
+use highwater_env::TopicId;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+use crate::broker::Broker;
+use crate::guard::Shape;
+use crate::request::{Refusal, Request};
+use crate::wire::{WireError, WireReader, WireWriter};
+
+/// One API: how it is announced and who answers it.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub(crate) key: i16,
+    pub(crate) name: &'static str,
+    /// The lowest version announced. Below `min` only for Produce: librdkafka before 2.10 switches
+    /// compression off unless version 0 is announced (KAFKA-18659).
+    pub(crate) announced_min: i16,
+    /// The lowest version served.
+    pub(crate) min: i16,
+    /// The highest version announced and served.
+    pub(crate) max: i16,
+    /// The first flexible version (KIP-482).
+    pub(crate) flexible_since: i16,
+    pub(crate) serve: Serve,
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub(crate) enum Serve {
+    Produce,
+    Fetch,
+    ApiVersions,
+    /// A request decoded by `kafka-protocol` once it has this shape.
+    Control(&'static Shape, fn(&Broker, &Request) -> Result<Bytes, Refusal>),
+}
+
+impl Api {
+    const fn hot(
+        key: i16,
+        name: &'static str,
+        min: i16,
+        max: i16,
+        flexible_since: i16,
+        serve: Serve,
+    ) -> Self {
+        Self { key, name, announced_min: min, min, max, flexible_since, serve }
+    }
+
+    const fn control(
+        key: i16,
+        name: &'static str,
+        min: i16,
+        max: i16,
+        shape: &'static Shape,
+        answer: fn(&Broker, &Request) -> Result<Bytes, Refusal>,
+    ) -> Self {
+        Self::hot(key, name, min, max, shape.flexible_since, Serve::Control(shape, answer))
+    }
+
+    pub(crate) fn find(key: i16) -> Option<(usize, &'static Self)> {
+        APIS.iter().enumerate().find(|(_, api)| api.key == key)
+    }
+
+    pub(crate) fn serves(&self, version: i16) -> bool {
+        (self.min..=self.max).contains(&version)
+    }
+
+    pub(crate) fn flexible(&self, version: i16) -> bool {
+        version >= self.flexible_since
+    }
+
+    /// Whether its answer's header ends in tagged fields. ApiVersions' never does: a client must
+    /// read it before it knows what the broker speaks.
+    pub(crate) fn flexible_response_header(&self, version: i16) -> bool {
+        self.flexible(version) && !matches!(self.serve, Serve::ApiVersions)
+    }
+}
+
+pub(crate) const API_COUNT: usize = 10;
+
+/// Every API, by key. Lowest versions as in Apache Kafka 4 (KIP-896).
+#[rustfmt::skip]
+pub(crate) static APIS: [Api; API_COUNT] = [
+    Api { announced_min: 0, ..Api::hot(0, "Produce", 3, 13, 9, Serve::Produce) },
+    Api::hot(1, "Fetch", 4, 18, 12, Serve::Fetch),
+    Api::control(2, "ListOffsets", 1, 10, &list_offsets::SHAPE, list_offsets::answer),
+    Api::control(3, "Metadata", 0, 13, &metadata::SHAPE, metadata::answer),
+    Api::hot(18, "ApiVersions", 0, 4, 3, Serve::ApiVersions),
+    Api::control(19, "CreateTopics", 2, 7, &create_topics::SHAPE, create_topics::answer),
+    Api::control(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, delete_topics::answer),
+    Api::control(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, init_producer_id::answer),
+    Api::control(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, describe_configs::answer),
+    Api::control(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, describe_cluster::answer),
+];
+
+/// A control-plane answer's body.
+pub(crate) fn encode<T: Encodable>(answer: &T, version: i16) -> Result<Bytes, Refusal> {
+    let mut body = BytesMut::new();
+    answer.encode(&mut body, version).map_err(|e| Refusal::Encode(format!("{e:#}")))?;
+    Ok(body.freeze())
+}
+
+/// Our text as the crate's string.
+pub(crate) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// A topic as a request names it, and as its answer must name it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TopicRef {
+    Name(StrBytes),
+    Id(TopicId),
+}
+
+impl TopicRef {
+    fn read(reader: &mut WireReader, by_id: bool) -> Result<Self, WireError> {
+        if by_id { Ok(Self::Id(TopicId(reader.u128()?))) } else { Ok(Self::Name(reader.string()?)) }
+    }
+
+    fn write(&self, writer: &mut WireWriter) {
+        match self {
+            Self::Name(name) => writer.string(name),
+            Self::Id(id) => writer.u128(id.0),
+        }
+    }
+}

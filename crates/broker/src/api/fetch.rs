@@ -1,0 +1,215 @@
+//! Fetch (1): stored batches as they are, waiting for more if there are too few.
+//!
+//! ```text
+//! read ──► enough bytes, or an error ──────────────────────────► finish
+//!  ▲           │ no                                                 ▲
+//!  └── woken ──┴── any partition's high watermark rises ── deadline ┘
+//! ```
+//! Reading may wait for the disk: [`ParkedFetch::read`] is called off the socket threads.
+
+pub(crate) mod codec;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_env::{MemoryExhausted, Offset, Reservation, TopicPartition};
+use highwater_log::{Bounds, ReadRange};
+
+use crate::api::TopicRef;
+use crate::broker::{Answer, Broker};
+use crate::errors::{ErrorCode, read_error};
+use crate::request::{Refusal, Request};
+use crate::response::Response;
+use codec::{FetchRequest, Form, PartitionAnswer};
+
+/// A Fetch on its way.
+pub struct ParkedFetch {
+    broker: Arc<Broker>,
+    request: Request,
+    form: Form,
+    code: ErrorCode,
+    deadline: Duration,
+    bytes_min: usize,
+    bytes_max: usize,
+    bytes: usize,
+    /// Memory for `bytes`.
+    held: Option<Reservation>,
+    /// Whether there was no memory for what could be read: answered, late, with what there is.
+    starved: bool,
+    topics: Vec<(TopicRef, Vec<Slice>)>,
+}
+
+/// The part of one partition that goes into the answer.
+struct Slice {
+    index: i32,
+    tp: Option<TopicPartition>,
+    next_offset: Offset,
+    bytes_left: usize,
+    code: ErrorCode,
+    bounds: Bounds,
+    batches: Vec<Bytes>,
+}
+
+impl ParkedFetch {
+    /// Reads a request; no records yet.
+    pub(crate) fn start(broker: &Arc<Broker>, mut request: Request) -> Result<Self, Refusal> {
+        let asked = FetchRequest::read(request.reader(), request.version)
+            .map_err(|error| request.malformed(error))?;
+        request.body = Bytes::new();
+        let code = if asked.session_id == 0 { ErrorCode::None } else { ErrorCode::FetchSessionIdNotFound };
+        let known = code == ErrorCode::None;
+        let topics = asked.topics.into_iter().filter(|_| known).map(|topic| {
+            let id = broker.find_topic(&topic.topic).map(|found| found.id);
+            let slices = topic.partitions.iter().map(|asked| Slice {
+                index: asked.index,
+                tp: id.ok().map(|topic| TopicPartition { topic, partition: asked.index }),
+                next_offset: asked.offset,
+                bytes_left: usize::try_from(asked.max_bytes).unwrap_or(0),
+                code: id.err().unwrap_or(ErrorCode::None),
+                bounds: PartitionAnswer::NO_BOUNDS,
+                batches: Vec::new(),
+            });
+            let slices = slices.collect();
+            (topic.topic, slices)
+        });
+        let topics = topics.collect();
+        let wait = Duration::from_millis(u64::try_from(asked.max_wait_ms).unwrap_or(0));
+        let version = request.version;
+        let flexible = request.api.flexible(version);
+        Ok(Self {
+            deadline: broker.clock.monotonic() + wait.min(broker.options.fetch_wait_max),
+            broker: Arc::clone(broker),
+            request,
+            form: Form { version, flexible, committed_only: asked.committed_only },
+            code,
+            bytes_min: usize::try_from(asked.min_bytes).unwrap_or(0),
+            bytes_max: usize::try_from(asked.max_bytes).unwrap_or(0).min(broker.options.fetch_bytes_max),
+            bytes: 0,
+            held: None,
+            starved: false,
+            topics,
+        })
+    }
+
+    /// Reads what is there by now, up to the request's limits. May wait for the disk.
+    pub(crate) fn read(&mut self) {
+        for slice in self.topics.iter_mut().flat_map(|(_, slices)| slices) {
+            let Some(tp) = slice.tp.filter(|_| slice.code == ErrorCode::None) else { continue };
+            // The answer's first batch is sent whatever its size, or a consumer would stand still.
+            let first = self.bytes == 0;
+            let room = slice.bytes_left.min(self.bytes_max.saturating_sub(self.bytes));
+            if room == 0 && !first {
+                continue;
+            }
+            match self.broker.log.read(tp, slice.next_offset, room) {
+                Ok(range) => {
+                    let more = range.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
+                    if hold(&self.broker, &mut self.held, self.bytes + more).is_err() {
+                        self.starved = true;
+                        return;
+                    }
+                    slice.take(range, self.form.committed_only);
+                    self.bytes += more;
+                }
+                Err(error) => slice.fail(read_error(&error)),
+            }
+        }
+    }
+
+    /// Whether it can be answered without waiting longer.
+    pub(crate) fn is_done(&self) -> bool {
+        let failed = || self.slices().any(|slice| slice.code != ErrorCode::None);
+        let nothing_to_wait_for = || self.slices().next().is_none();
+        self.bytes >= self.bytes_min || self.bytes >= self.bytes_max || failed() || nothing_to_wait_for()
+    }
+
+    /// Ready when a partition has records beyond those read.
+    pub(crate) fn poll_more(&self, context: &mut Context<'_>) -> Poll<()> {
+        let waiting = || self.slices().filter(|slice| slice.bytes_left > 0);
+        let more = |slice: &Slice| {
+            let Some(tp) = slice.tp else { return true };
+            // A partition that is gone is an answer too.
+            self.broker
+                .log
+                .bounds(tp)
+                .map_or(true, |bounds| slice.end(&bounds, self.form) > slice.next_offset)
+        };
+        if self.starved {
+            return Poll::Pending;
+        }
+        if waiting().any(more) {
+            return Poll::Ready(());
+        }
+        for slice in waiting() {
+            if let Some(tp) = slice.tp {
+                self.broker.log.wake_at(tp, slice.next_offset, context.waker());
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn slices(&self) -> impl Iterator<Item = &Slice> {
+        self.topics.iter().flat_map(|(_, slices)| slices)
+    }
+
+    /// The answer, with what was read.
+    pub(crate) fn finish(self) -> Answer {
+        let failed = self.slices().filter(|slice| slice.code != ErrorCode::None).count();
+        self.broker.count_errors(failed);
+        let mut topics = self.topics;
+        let topics = topics.iter_mut().map(|(topic, slices)| {
+            let answers = slices.iter_mut().map(|slice| PartitionAnswer {
+                index: slice.index,
+                code: slice.code.code(),
+                bounds: slice.bounds,
+                batches: std::mem::take(&mut slice.batches),
+            });
+            (&*topic, answers.collect())
+        });
+        let body = codec::write(self.form, self.code.code(), topics);
+        Answer::Reply(Response::new(self.request.correlation_id, self.form.flexible, body, self.held))
+    }
+}
+
+/// Holds memory for `bytes` of records.
+fn hold(broker: &Broker, held: &mut Option<Reservation>, bytes: usize) -> Result<(), MemoryExhausted> {
+    match held {
+        Some(reservation) => reservation.resize(bytes as u64),
+        None => {
+            *held = Some(broker.budget.reserve(bytes as u64)?);
+            Ok(())
+        }
+    }
+}
+
+impl Slice {
+    fn end(&self, bounds: &Bounds, form: Form) -> Offset {
+        if form.committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+    }
+
+    fn take(&mut self, range: ReadRange, committed_only: bool) {
+        self.bounds = range.bounds;
+        let end = if committed_only { range.bounds.last_stable_offset } else { range.bounds.high_watermark };
+        for batch in range.batches {
+            if batch.base_offset() >= end {
+                break;
+            }
+            self.next_offset = batch.next_offset();
+            self.bytes_left = self.bytes_left.saturating_sub(batch.bytes().len());
+            self.batches.push(batch.bytes().clone());
+        }
+    }
+
+    fn fail(&mut self, code: ErrorCode) {
+        self.code = code;
+        // Records read before the failure are sent by the next request, if they are still there.
+        self.batches.clear();
+        self.bounds = PartitionAnswer::NO_BOUNDS;
+    }
+}

@@ -1,0 +1,107 @@
+//! ListOffsets (2): offsets by time, and the ends of a partition.
+
+use bytes::Bytes;
+use highwater_env::{Offset, TopicPartition};
+use highwater_log::Bounds;
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use crate::api::encode;
+use crate::broker::{Broker, LEADER_EPOCH};
+use crate::errors::{ErrorCode, read_error};
+use crate::guard::{Shape, fixed, structs, text};
+use crate::request::{Refusal, Request};
+
+pub(super) static SHAPE: Shape = Shape {
+    flexible_since: 6,
+    fields: &[
+        fixed(4),
+        fixed(1).since(2),
+        structs(&[text(), structs(&[fixed(4), fixed(4).since(4), fixed(8)])]),
+        fixed(4).since(10),
+    ],
+};
+
+/// The end of what this consumer may read.
+const LATEST: i64 = -1;
+/// The first offset that is kept.
+const EARLIEST: i64 = -2;
+/// The record with the highest timestamp (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+/// The first offset on local disk: the first that is kept, as nothing is tiered (KIP-405).
+const EARLIEST_LOCAL: i64 = -4;
+/// The last offset in tiered storage: none (KIP-1005).
+const LATEST_TIERED: i64 = -5;
+
+const READ_COMMITTED: i8 = 1;
+
+pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
+    let asked: ListOffsetsRequest = request.decode()?;
+    let committed_only = asked.isolation_level == READ_COMMITTED;
+    let topics = asked.topics.into_iter().map(|topic| {
+        let id = broker.topics.get(&topic.name.0).map(|topic| topic.id);
+        let partitions = topic.partitions.iter().map(|partition| {
+            let found = id.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|topic| {
+                let tp = TopicPartition { topic, partition: partition.partition_index };
+                find(broker, tp, partition.timestamp, committed_only)
+            });
+            described(broker, request.version, partition, found)
+        });
+        let partitions = partitions.collect();
+        ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
+    });
+    encode(&ListOffsetsResponse::default().with_topics(topics.collect()), request.version)
+}
+
+/// An offset and the timestamp of its record; -1 where there is none.
+type Found = (Offset, i64);
+const NOWHERE: Found = (-1, -1);
+
+fn find(
+    broker: &Broker,
+    tp: TopicPartition,
+    timestamp: i64,
+    committed_only: bool,
+) -> Result<Found, ErrorCode> {
+    let bounds = broker.log.bounds(tp).map_err(|error| read_error(&error))?;
+    match timestamp {
+        LATEST => Ok((readable_end(&bounds, committed_only), -1)),
+        EARLIEST | EARLIEST_LOCAL => Ok((bounds.log_start_offset, -1)),
+        LATEST_TIERED => Ok(NOWHERE),
+        MAX_TIMESTAMP => Err(ErrorCode::UnsupportedVersion),
+        0.. => {
+            let found = broker.log.offset_for_time(tp, timestamp).map_err(|error| read_error(&error))?;
+            Ok(found.filter(|(offset, _)| *offset < readable_end(&bounds, committed_only)).unwrap_or(NOWHERE))
+        }
+        _ => Err(ErrorCode::InvalidRequest),
+    }
+}
+
+fn readable_end(bounds: &Bounds, committed_only: bool) -> Offset {
+    if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+}
+
+fn described(
+    broker: &Broker,
+    version: i16,
+    asked: &ListOffsetsPartition,
+    found: Result<Found, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let (code, (offset, timestamp)) = match found {
+        Ok(found) => (ErrorCode::None, found),
+        Err(code) => {
+            broker.count_error();
+            (code, NOWHERE)
+        }
+    };
+    let epoch_known = version >= 4 && offset >= 0;
+    ListOffsetsPartitionResponse::default()
+        .with_partition_index(asked.partition_index)
+        .with_error_code(code.code())
+        .with_timestamp(timestamp)
+        .with_offset(offset)
+        .with_leader_epoch(if epoch_known { LEADER_EPOCH } else { -1 })
+}

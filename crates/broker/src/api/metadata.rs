@@ -1,0 +1,99 @@
+//! Metadata (3): brokers, topics, partitions. Creates topics that are asked for by name.
+
+use bytes::Bytes;
+use highwater_coordinator::Topic;
+use highwater_env::TopicId;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use crate::api::{encode, text};
+use crate::broker::{Broker, LEADER_EPOCH};
+use crate::errors::{ErrorCode, topic_error};
+use crate::guard::{self, Shape, fixed, structs};
+use crate::request::{Refusal, Request};
+
+pub(super) static SHAPE: Shape = Shape {
+    flexible_since: 9,
+    fields: &[
+        structs(&[fixed(16).since(10), guard::text()]),
+        fixed(1).since(4),
+        fixed(1).since(8).until(10),
+        fixed(1).since(8),
+    ],
+};
+
+pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
+    let asked: MetadataRequest = request.decode()?;
+    let topics = match &asked.topics {
+        // Version 0 cannot say null and means all topics by an empty list.
+        Some(topics) if request.version > 0 || !topics.is_empty() => {
+            topics.iter().map(|topic| one_topic(broker, topic, asked.allow_auto_topic_creation)).collect()
+        }
+        _ => broker.topics.list().iter().map(|topic| described(broker, topic)).collect(),
+    };
+    let node = BrokerId(broker.options.node_id);
+    let this = MetadataResponseBroker::default()
+        .with_node_id(node)
+        .with_host(text(&broker.options.advertised_host))
+        .with_port(i32::from(broker.options.advertised_port));
+    let answer = MetadataResponse::default()
+        .with_brokers(vec![this])
+        .with_cluster_id(Some(text(broker.log.cluster_id())))
+        .with_controller_id(node)
+        .with_topics(topics);
+    encode(&answer, request.version)
+}
+
+fn one_topic(broker: &Broker, asked: &MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+    let Some(name) = &asked.name else {
+        return match broker.topics.by_id(TopicId(asked.topic_id.as_u128())) {
+            Some(topic) => described(broker, &topic),
+            None => refused(broker, None, asked.topic_id, ErrorCode::UnknownTopicId),
+        };
+    };
+    match find_or_create(broker, &name.0, create) {
+        Ok(topic) => described(broker, &topic),
+        Err(code) => refused(broker, Some(&name.0), Uuid::nil(), code),
+    }
+}
+
+fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Topic, ErrorCode> {
+    if let Some(topic) = broker.topics.get(name) {
+        return Ok(topic);
+    }
+    if !create {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    broker.topics.ensure(name).map_err(|error| topic_error(&error))
+}
+
+fn described(broker: &Broker, topic: &Topic) -> MetadataResponseTopic {
+    let node = BrokerId(broker.options.node_id);
+    let partitions = (0..topic.partitions).map(|partition| {
+        MetadataResponsePartition::default()
+            .with_partition_index(partition)
+            .with_leader_id(node)
+            .with_leader_epoch(LEADER_EPOCH)
+            .with_replica_nodes(vec![node])
+            .with_isr_nodes(vec![node])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text(&topic.name))))
+        .with_topic_id(Uuid::from_u128(topic.id.0))
+        .with_is_internal(topic.internal)
+        .with_partitions(partitions.collect())
+}
+
+fn refused(broker: &Broker, name: Option<&StrBytes>, id: Uuid, code: ErrorCode) -> MetadataResponseTopic {
+    broker.count_error();
+    MetadataResponseTopic::default()
+        .with_error_code(code.code())
+        // Null only where a version allows it, which is where topics are asked for by id.
+        .with_name(name.map(|name| TopicName(name.clone())))
+        .with_topic_id(id)
+}

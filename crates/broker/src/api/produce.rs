@@ -1,0 +1,252 @@
+//! Produce (0): appends batches as they came; answers when they are durable.
+//!
+//! ```text
+//! submit ──────────────► every batch appended or refused ──► every ticket resolved ──► finish
+//!    ▲      │                                            (or the request's timeout)
+//!    └──────┘ the log is full: the connection reads no further until `submit` went through
+//! ```
+
+pub(crate) mod codec;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use highwater_coordinator::Topic;
+use highwater_env::TopicPartition;
+use highwater_log::{AppendError, LogBatch, Ticket};
+
+use crate::api::TopicRef;
+use crate::broker::{Answer, Broker, MESSAGE_BYTES_MAX_CONFIG};
+use crate::errors::{ErrorCode, append_error, batch_error};
+use crate::request::{Refusal, Request};
+use crate::response::Response;
+use codec::{PartitionAnswer, ProduceRequest};
+
+/// A client may not ask for an answer sooner or later than this.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// A Produce on its way.
+pub struct ParkedProduce {
+    broker: Arc<Broker>,
+    request: Request,
+    acks: i16,
+    deadline: Duration,
+    topics: Vec<(TopicRef, Vec<Append>)>,
+}
+
+struct Append {
+    index: i32,
+    state: AppendState,
+}
+
+enum AppendState {
+    /// Not yet taken by the log.
+    Ready(TopicPartition, LogBatch),
+    /// Taken, not yet durable.
+    Taken(TopicPartition, Ticket),
+    Durable {
+        base_offset: i64,
+        log_start_offset: i64,
+    },
+    Failed(ErrorCode, String),
+}
+
+impl ParkedProduce {
+    /// Reads a request and appends what the log takes at once.
+    pub(crate) fn start(broker: &Arc<Broker>, mut request: Request) -> Result<Self, Refusal> {
+        let asked = ProduceRequest::read(request.reader(), request.version)
+            .map_err(|error| request.malformed(error))?;
+        // The records are held by their batches from here on, not by the frame.
+        request.body = Bytes::new();
+        let refused = refuse_all(&asked);
+        let topics = asked.topics.into_iter().map(|asked| {
+            let topic = match &refused {
+                Some((code, why)) => Err((*code, (*why).to_owned())),
+                None => find_topic(broker, &asked.topic),
+            };
+            let appends = asked.partitions.into_iter().map(|partition| {
+                let ready = topic
+                    .as_ref()
+                    .map_err(Clone::clone)
+                    .and_then(|topic| check_batch(broker, topic, partition.index, partition.records));
+                let state = match ready {
+                    Ok((tp, batch)) => AppendState::Ready(tp, batch),
+                    Err((code, why)) => AppendState::Failed(code, why),
+                };
+                Append { index: partition.index, state }
+            });
+            let appends = appends.collect();
+            (asked.topic, appends)
+        });
+        let topics = topics.collect();
+        let timeout = Duration::from_millis(u64::try_from(asked.timeout_ms).unwrap_or(0));
+        let deadline = broker.clock.monotonic() + timeout.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
+        let mut parked = Self { broker: Arc::clone(broker), request, acks: asked.acks, deadline, topics };
+        parked.submit();
+        Ok(parked)
+    }
+
+    /// Appends what is not appended yet. Stops at the first batch for which the log has no room,
+    /// so that batches keep their order.
+    pub(crate) fn submit(&mut self) {
+        for append in self.topics.iter_mut().flat_map(|(_, appends)| appends) {
+            let AppendState::Ready(tp, batch) = &append.state else { continue };
+            append.state = match self.broker.log.append(*tp, batch.clone()) {
+                Ok(ticket) => AppendState::Taken(*tp, ticket),
+                Err(AppendError::Backpressure(_)) => return,
+                Err(error) => AppendState::Failed(append_error(&error), error.to_string()),
+            };
+        }
+    }
+
+    /// Whether the log had no room for all of it.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.appends().any(|append| matches!(append.state, AppendState::Ready(..)))
+    }
+
+    /// Refuses what the log still has no room for.
+    pub(crate) fn give_up(&mut self) {
+        for append in self.topics.iter_mut().flat_map(|(_, appends)| appends) {
+            if matches!(append.state, AppendState::Ready(..)) {
+                let why = "the log has no room for more, try again later".to_owned();
+                append.state = AppendState::Failed(ErrorCode::NotEnoughReplicas, why);
+            }
+        }
+    }
+
+    /// Whether nothing is waited for any more.
+    pub(crate) fn is_done(&self) -> bool {
+        self.acks == 0 || !self.appends().any(|append| matches!(append.state, AppendState::Taken(..)))
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn appends(&self) -> impl Iterator<Item = &Append> {
+        self.topics.iter().flat_map(|(_, appends)| appends)
+    }
+
+    /// Ready once everything is durable or refused. Waits for one ticket at a time.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.acks == 0 {
+            return Poll::Ready(());
+        }
+        for append in self.topics.iter_mut().flat_map(|(_, appends)| appends) {
+            let AppendState::Taken(tp, ticket) = &mut append.state else { continue };
+            let Poll::Ready(outcome) = Pin::new(&mut *ticket).poll(context) else { return Poll::Pending };
+            append.state = match outcome {
+                Ok(()) => {
+                    let bounds = self.broker.log.bounds(*tp).unwrap_or_default();
+                    AppendState::Durable {
+                        base_offset: ticket.base_offset,
+                        log_start_offset: bounds.log_start_offset,
+                    }
+                }
+                Err(error) => AppendState::Failed(append_error(&error), error.to_string()),
+            };
+        }
+        Poll::Ready(())
+    }
+
+    /// The answer. What is not durable yet is answered as timed out.
+    pub(crate) fn finish(mut self) -> Answer {
+        self.give_up();
+        let codes = self.appends().map(|append| match &append.state {
+            AppendState::Failed(code, why) => {
+                tracing::debug!(partition = append.index, code = code.code(), "produce refused: {why}");
+                *code
+            }
+            _ => ErrorCode::None,
+        });
+        let failed: Vec<ErrorCode> = codes.filter(|code| *code != ErrorCode::None).collect();
+        self.broker.count_errors(failed.len());
+        if self.acks == 0 {
+            return match failed.first() {
+                None => Answer::Silent,
+                Some(code) => Answer::Close(Refusal::UnacknowledgedFailed { code: code.code() }),
+            };
+        }
+        let flexible = self.request.api.flexible(self.request.version);
+        let topics = self.topics.iter().map(|(topic, appends)| {
+            (topic, appends.iter().map(|append| append.answer()).collect::<Vec<_>>())
+        });
+        let body = codec::write(self.request.version, flexible, topics);
+        Answer::Reply(Response::new(self.request.correlation_id, flexible, body, None))
+    }
+}
+
+impl Append {
+    fn answer(&self) -> PartitionAnswer<'_> {
+        let failed = |code: ErrorCode, message| PartitionAnswer {
+            index: self.index,
+            code: code.code(),
+            base_offset: -1,
+            log_start_offset: -1,
+            message,
+        };
+        match &self.state {
+            AppendState::Durable { base_offset, log_start_offset } => PartitionAnswer {
+                index: self.index,
+                code: ErrorCode::None.code(),
+                base_offset: *base_offset,
+                log_start_offset: *log_start_offset,
+                message: None,
+            },
+            AppendState::Failed(code, why) => failed(*code, Some(why)),
+            AppendState::Ready(..) | AppendState::Taken(..) => {
+                failed(ErrorCode::RequestTimedOut, Some("not durable before the request's timeout"))
+            }
+        }
+    }
+}
+
+/// A reason that holds for every partition of the request.
+fn refuse_all(asked: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+    if !(-1..=1).contains(&asked.acks) {
+        return Some((ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
+    }
+    if asked.transactional_id.is_some() {
+        return Some((ErrorCode::InvalidTxnState, "transactions are not supported yet"));
+    }
+    None
+}
+
+fn find_topic(broker: &Broker, topic: &TopicRef) -> Result<Topic, (ErrorCode, String)> {
+    let found = broker.find_topic(topic).map_err(|code| (code, "no such topic".to_owned()))?;
+    if found.internal {
+        return Err((ErrorCode::InvalidTopic, "the topic is internal".to_owned()));
+    }
+    Ok(found)
+}
+
+fn check_batch(
+    broker: &Broker,
+    topic: &Topic,
+    index: i32,
+    records: Option<Bytes>,
+) -> Result<(TopicPartition, LogBatch), (ErrorCode, String)> {
+    if !(0..topic.partitions).contains(&index) {
+        let why = format!("partition {index}, expected 0..{}", topic.partitions);
+        return Err((ErrorCode::UnknownTopicOrPartition, why));
+    }
+    let records = records.ok_or((ErrorCode::InvalidRecord, "records are null".to_owned()))?;
+    let configured = topic.configs.get(MESSAGE_BYTES_MAX_CONFIG).and_then(|value| value.parse().ok());
+    let bytes_max = configured.unwrap_or(broker.options.message_bytes_max);
+    if records.len() > bytes_max {
+        let why = format!("batch of {} bytes, expected at most {bytes_max}", records.len());
+        return Err((ErrorCode::MessageTooLarge, why));
+    }
+    let batch = LogBatch::parse(records).map_err(|error| (batch_error(&error), error.to_string()))?;
+    if batch.is_control() {
+        return Err((ErrorCode::InvalidRecord, "clients may not write control batches".to_owned()));
+    }
+    if batch.is_transactional() {
+        return Err((ErrorCode::InvalidTxnState, "transactions are not supported yet".to_owned()));
+    }
+    Ok((TopicPartition { topic: topic.id, partition: index }, batch))
+}

@@ -1,0 +1,328 @@
+//! Sockets: accepting, framing, keeping answers in order. The only file that knows tokio.
+//!
+//! One task per connection runs two loops that meet at a bounded queue:
+//! ```text
+//! socket ─► frame ─► memory reserved ─► request handled ─► [queue, in order] ─► answer awaited ─► socket
+//! ```
+//! A connection that does not take its answers fills its own queue and is read no further; no
+//! other connection waits for it.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use highwater_env::Reservation;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::{error::Elapsed, sleep, timeout};
+
+use crate::broker::{Answer, Broker, Handled, Parked};
+use crate::request::Refusal;
+use crate::response::Response;
+use crate::stats::add;
+
+/// A connection's read buffer while it waits for a request.
+const READ_BUFFER_BYTES: usize = 64 << 10;
+/// A frame's buffer starts with at most this and grows as its bytes arrive, so that a length alone
+/// costs nothing.
+const FRAME_STEP_BYTES: usize = 1 << 20;
+/// Room asked for before each read.
+const READ_ROOM_BYTES: usize = 8 << 10;
+/// Parts handed to one vectored write.
+const IO_SLICES_MAX: usize = 256;
+/// Between two tries to append to a full log.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+/// Between two tries to reserve memory for a frame.
+const MEMORY_PAUSE: Duration = Duration::from_millis(10);
+/// After a failed accept (too many open files, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a connection ended before its client closed it.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("frame of {len} bytes, expected 8..={max}")]
+    FrameLength { len: i32, max: usize },
+    #[error("closed in the middle of a request")]
+    Cut,
+    #[error("no progress within the time allowed")]
+    Stalled(#[from] Elapsed),
+    #[error("no memory for a frame of {len} bytes")]
+    NoMemory { len: usize },
+    #[error("handler failed: {0}")]
+    Handler(#[from] JoinError),
+}
+
+/// Serves connections until `shutdown` resolves; then requests already read are answered, for at
+/// most [`BrokerOptions::shutdown_grace`](crate::BrokerOptions::shutdown_grace).
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Future<Output = ()> + Send) {
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    if let Some(seat) = Seat::take(&broker, peer) {
+                        connections.spawn(connection(socket, peer, seat, stopped.clone()));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a Kafka connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(broker.options.shutdown_grace, all_ended).await.is_err() {
+        tracing::warn!("{} Kafka connections did not end in time", connections.len());
+        connections.shutdown().await;
+    }
+}
+
+/// One open connection, counted, with memory for its read buffer.
+struct Seat {
+    broker: Arc<Broker>,
+    _held: Reservation,
+}
+
+impl Seat {
+    fn take(broker: &Arc<Broker>, peer: SocketAddr) -> Option<Self> {
+        let counters = &broker.counters;
+        add(&counters.connections_total, 1);
+        let free = counters.connections_open.load(Relaxed) < broker.options.connections_max as u64;
+        let held = broker.budget.reserve(READ_BUFFER_BYTES as u64).ok().filter(|_| free);
+        let Some(held) = held else {
+            add(&counters.connections_refused, 1);
+            tracing::warn!(%peer, "Kafka connection refused: too many are open, or memory is used up");
+            return None;
+        };
+        add(&counters.connections_open, 1);
+        Some(Self { broker: Arc::clone(broker), _held: held })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.broker.counters.connections_open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request between the two loops, with the memory of its frame.
+struct Queued {
+    handled: Handled,
+    held: Reservation,
+}
+
+async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: watch::Receiver<bool>) {
+    let broker = &seat.broker;
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, "cannot set TCP_NODELAY: {error}");
+    }
+    let (source, sink) = socket.into_split();
+    let (queue, queued) = mpsc::channel(broker.options.requests_in_flight_max);
+    let (hurry, hurried) = watch::channel(false);
+    let mut reading = pin!(read_requests(source, broker, queue, stopped));
+    let mut writing = pin!(write_answers(sink, broker, queued, hurried));
+    let ended = tokio::select! {
+        read = &mut reading => {
+            // Nothing more is coming: waiting fetches are answered as they are.
+            hurry.send_replace(true);
+            let written = writing.await;
+            read.and(written)
+        }
+        written = &mut writing => written,
+    };
+    match ended {
+        Ok(()) => tracing::debug!(%peer, "Kafka connection closed"),
+        Err(end @ (End::Io(_) | End::Cut | End::Stalled(_))) => {
+            tracing::debug!(%peer, "Kafka connection ended: {end}");
+        }
+        Err(end) => {
+            add(&broker.counters.refusals, 1);
+            tracing::warn!(%peer, "Kafka connection closed: {end}");
+        }
+    }
+}
+
+async fn read_requests(
+    mut socket: OwnedReadHalf,
+    broker: &Arc<Broker>,
+    queue: mpsc::Sender<Queued>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), End> {
+    let mut buffer = BytesMut::new();
+    loop {
+        let next = tokio::select! {
+            () = seen(&mut stopped) => return Ok(()),
+            next = next_frame(&mut socket, &mut buffer, broker) => next?,
+        };
+        let Some((frame, held)) = next else { return Ok(()) };
+        let request = match broker.open(frame) {
+            Ok(request) => request,
+            // What was asked before is answered before the connection closes.
+            Err(refusal) => {
+                let _ = queue.send(Queued { handled: Handled::Answered(Answer::Close(refusal)), held }).await;
+                return Ok(());
+            }
+        };
+        let mut handled = if request.may_block() {
+            let broker = Arc::clone(broker);
+            spawn_blocking(move || broker.answer(request)).await?
+        } else {
+            broker.answer(request)
+        };
+        if let Handled::Parked(parked) = &mut handled {
+            wait_for_room(parked, broker).await;
+        }
+        if queue.send(Queued { handled, held }).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn seen(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await;
+}
+
+/// The next frame without its length field, or none at the end of the stream.
+async fn next_frame(
+    socket: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+    broker: &Broker,
+) -> Result<Option<(Bytes, Reservation)>, End> {
+    const LENGTH_BYTES: usize = 4;
+    const HEADER_BYTES_MIN: usize = 8;
+    let options = &broker.options;
+    while buffer.len() < LENGTH_BYTES {
+        if buffer.capacity() - buffer.len() < READ_ROOM_BYTES {
+            buffer.reserve(READ_BUFFER_BYTES);
+        }
+        let patience = if buffer.is_empty() { options.idle_max } else { options.stall_max };
+        let read = timeout(patience, socket.read_buf(buffer)).await??;
+        if read == 0 {
+            return if buffer.is_empty() { Ok(None) } else { Err(End::Cut) };
+        }
+    }
+    let claimed = buffer.get_i32();
+    let len = usize::try_from(claimed)
+        .ok()
+        .filter(|len| (HEADER_BYTES_MIN..=options.frame_bytes_max).contains(len))
+        .ok_or(End::FrameLength { len: claimed, max: options.frame_bytes_max })?;
+    let held = reserve(broker, len).await?;
+    while buffer.len() < len {
+        let missing = len - buffer.len();
+        if buffer.capacity() == buffer.len() {
+            buffer.reserve(missing.min(FRAME_STEP_BYTES.max(buffer.len())));
+        }
+        let read = timeout(options.stall_max, socket.read_buf(buffer)).await??;
+        if read == 0 {
+            return Err(End::Cut);
+        }
+    }
+    Ok(Some((buffer.split_to(len).freeze(), held)))
+}
+
+/// Memory for a frame. While there is none, its socket is not read.
+async fn reserve(broker: &Broker, len: usize) -> Result<Reservation, End> {
+    let waiting = async {
+        loop {
+            match broker.budget.reserve(len as u64) {
+                Ok(held) => return held,
+                Err(_) => sleep(MEMORY_PAUSE).await,
+            }
+        }
+    };
+    timeout(broker.options.stall_max, waiting).await.map_err(|_| End::NoMemory { len })
+}
+
+async fn wait_for_room(parked: &mut Parked, broker: &Broker) {
+    while parked.is_blocked() {
+        if broker.clock.monotonic() >= parked.deadline() {
+            parked.give_up();
+            return;
+        }
+        sleep(ROOM_PAUSE).await;
+        parked.retry();
+    }
+}
+
+async fn write_answers(
+    mut socket: OwnedWriteHalf,
+    broker: &Arc<Broker>,
+    mut queue: mpsc::Receiver<Queued>,
+    mut hurry: watch::Receiver<bool>,
+) -> Result<(), End> {
+    while let Some(Queued { handled, held }) = queue.recv().await {
+        let answer = match handled {
+            Handled::Answered(answer) => answer,
+            Handled::Parked(parked) => settle(parked, broker, &mut hurry).await?,
+        };
+        drop(held);
+        match answer {
+            Answer::Reply(response) => send(&mut socket, &response, broker).await?,
+            Answer::Silent => {}
+            Answer::Close(refusal) => return Err(refusal.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a parked request can, or must, be answered.
+async fn settle(
+    mut parked: Parked,
+    broker: &Broker,
+    hurry: &mut watch::Receiver<bool>,
+) -> Result<Answer, End> {
+    loop {
+        if parked.reads_files() {
+            parked = spawn_blocking(move || {
+                parked.read();
+                parked
+            })
+            .await?;
+        }
+        let left = parked.deadline().saturating_sub(broker.clock.monotonic());
+        let hurried = parked.reads_files() && *hurry.borrow();
+        if parked.is_done() || left.is_zero() || hurried {
+            return Ok(parked.finish());
+        }
+        let hurriable = parked.reads_files();
+        tokio::select! {
+            () = poll_fn(|context| parked.poll(context)) => {}
+            () = sleep(left) => {}
+            () = seen(hurry), if hurriable => {}
+        }
+    }
+}
+
+async fn send(socket: &mut OwnedWriteHalf, response: &Response, broker: &Broker) -> Result<(), End> {
+    let mut slices: Vec<IoSlice<'_>> = response.parts().iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        let now = &rest[..rest.len().min(IO_SLICES_MAX)];
+        let written = timeout(broker.options.stall_max, socket.write_vectored(now)).await??;
+        if written == 0 {
+            return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+        }
+        IoSlice::advance_slices(&mut rest, written);
+    }
+    add(&broker.counters.bytes_out, response.wire_len());
+    Ok(())
+}
