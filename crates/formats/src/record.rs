@@ -1,0 +1,149 @@
+//! One decoder and one encoder for a table, whatever its format.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::{
+    CsvDecoder, CsvEncoder, CsvOptions, DecodeError, FormatError, JsonDecoder, JsonEncoder, JsonOptions,
+};
+
+/// What the front of a buffer was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Bytes it took, line end included.
+    pub bytes: usize,
+    /// True: a row was added; false: nothing (blank line, comment, ignored); or why no row.
+    pub row: Result<bool, DecodeError>,
+}
+
+/// A decoder of the format a table names.
+pub enum RecordDecoder {
+    /// `'format' = 'json'`.
+    Json(Box<JsonDecoder>),
+    /// `'format' = 'csv'`.
+    Csv(Box<CsvDecoder>),
+}
+
+impl RecordDecoder {
+    /// The decoder of `format` for the columns of `schema`. `declared` holds all columns of the record.
+    ///
+    /// # Errors
+    /// If the format is unknown, an option is not possible or a column's type cannot be decoded.
+    pub fn new(
+        format: &str,
+        schema: SchemaRef,
+        declared: &SchemaRef,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Self, FormatError> {
+        match format {
+            "json" => {
+                let options = JsonOptions::from_options(options)?;
+                Ok(Self::Json(Box::new(JsonDecoder::new(schema, options)?)))
+            }
+            "csv" => {
+                let options = CsvOptions::from_options(options)?;
+                Ok(Self::Csv(Box::new(CsvDecoder::new(schema, declared, options)?)))
+            }
+            _ => Err(unknown(format)),
+        }
+    }
+
+    /// Decodes the record at the front of `bytes`; None if it may go on beyond them (never if
+    /// `at_end`, unless there are none).
+    pub fn take(&mut self, bytes: &[u8], at_end: bool) -> Option<Taken> {
+        match self {
+            Self::Csv(csv) => csv.take(bytes, at_end),
+            Self::Json(json) => {
+                let (line, used) = match memchr::memchr(b'\n', bytes) {
+                    Some(end) => (&bytes[..end], end + 1),
+                    None if bytes.is_empty() || !at_end => return None,
+                    None => (bytes, bytes.len()),
+                };
+                Some(Taken { bytes: used, row: json.push(line) })
+            }
+        }
+    }
+
+    /// Decodes `record` as one record. True: a row was added.
+    ///
+    /// # Errors
+    /// If it is not one record that fits; then no row was added.
+    pub fn push(&mut self, record: &[u8]) -> Result<bool, DecodeError> {
+        match self {
+            Self::Json(json) => json.push(record),
+            Self::Csv(csv) => csv.push(record),
+        }
+    }
+
+    /// Rows decoded since the last [`RecordDecoder::finish`].
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::Csv(csv) => csv.len(),
+        }
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows so far.
+    ///
+    /// # Errors
+    /// If they do not make a batch, which would be a defect here.
+    pub fn finish(&mut self) -> Result<RecordBatch, DecodeError> {
+        match self {
+            Self::Json(json) => json.finish(),
+            Self::Csv(csv) => csv.finish(),
+        }
+    }
+}
+
+/// An encoder of the format a table names.
+pub enum RecordEncoder {
+    /// `'format' = 'json'`.
+    Json(JsonEncoder),
+    /// `'format' = 'csv'`.
+    Csv(CsvEncoder),
+}
+
+impl RecordEncoder {
+    /// The encoder of `format` for rows of `schema`.
+    ///
+    /// # Errors
+    /// If the format is unknown, an option is not possible or a column's type cannot be encoded.
+    pub fn new(
+        format: &str,
+        schema: &SchemaRef,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Self, FormatError> {
+        match format {
+            "json" => Ok(Self::Json(JsonEncoder::new(schema, &JsonOptions::from_options(options)?)?)),
+            "csv" => Ok(Self::Csv(CsvEncoder::new(schema, &CsvOptions::from_options(options)?)?)),
+            _ => Err(unknown(format)),
+        }
+    }
+
+    /// Appends each row, without a line end, and calls `ended` with the bytes so far behind each.
+    ///
+    /// # Errors
+    /// If the batch is not of the schema given at the start.
+    pub fn encode(
+        &self,
+        rows: &RecordBatch,
+        out: &mut Vec<u8>,
+        ended: impl FnMut(usize, &mut Vec<u8>),
+    ) -> Result<(), FormatError> {
+        match self {
+            Self::Json(json) => json.encode(rows, out, ended),
+            Self::Csv(csv) => csv.encode(rows, out, ended),
+        }
+    }
+}
+
+fn unknown(format: &str) -> FormatError {
+    FormatError(format!("unknown format '{format}', expected json or csv"))
+}
