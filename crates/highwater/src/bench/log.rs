@@ -39,7 +39,8 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Report> {
         {
             oldest.wait()?;
         }
-        under_way.push_back(append(&log, *tp, &batch, &mut under_way)?);
+        let ticket = append(&log, *tp, &batch, &mut under_way)?;
+        under_way.push_back(ticket);
     }
     for ticket in under_way {
         ticket.wait()?;

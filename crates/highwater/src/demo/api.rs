@@ -81,14 +81,6 @@ impl NodeApi {
         &self.base
     }
 
-    /// Whether the node answers that it is ready.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.agent
-            .get(format!("{}/healthz", self.base))
-            .call()
-            .is_ok_and(|answer| answer.status().is_success())
-    }
-
     /// GET of a JSON document; `path` begins with a slash.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
         let mut answer =

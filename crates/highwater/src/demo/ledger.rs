@@ -45,13 +45,6 @@ pub(crate) struct Balance {
     pub(crate) mixed_up: u64,
 }
 
-impl Balance {
-    /// Nothing lost, nothing doubled, nothing exchanged.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.mixed_up == 0
-    }
-}
-
 impl Ledger {
     pub(crate) fn new(vehicles: usize) -> Self {
         Self { vehicles: vec![Count::default(); vehicles], ..Self::default() }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -70,6 +71,8 @@ impl NodeProcess {
         if let Some(url) = &options.demo_url {
             command.arg("--demo-url").arg(url);
         }
+        // Ctrl-C is for the supervisor, which then stops the node in order.
+        command.process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot start the node")?;
         let heard = Arc::new(Heard::default());

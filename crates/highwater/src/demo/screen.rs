@@ -8,7 +8,7 @@ use crossterm::event::{Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{event, execute, queue};
 
-use super::charts::{Charts, Point, sparkline};
+use super::charts::{Charts, sparkline};
 use super::status::Status;
 
 /// Characters of a sparkline.
@@ -125,7 +125,7 @@ impl Frame {
         lines.push(String::new());
         lines.push("events per second by region, of event time (table region_rates)".to_owned());
         for (name, points) in charts.regions() {
-            let last = last_full(points.iter());
+            let last = points.back().cloned().unwrap_or_default();
             let chart = sparkline(points.iter().map(|point| point.height), CHART_WIDTH);
             let (events, speed, hottest) = (last.height, last.second, last.third);
             lines.push(format!(
@@ -133,7 +133,7 @@ impl Frame {
             ));
         }
         let host = charts.host();
-        let last = last_full(host.iter());
+        let last = host.back().cloned().unwrap_or_default();
         let chart = sparkline(host.iter().map(|point| point.height), CHART_WIDTH);
         lines.push(format!(
             "{:>7} {chart} {:5.1} % CPU   {:5.1} % memory   {:5.1} MB/s disk",
@@ -150,10 +150,6 @@ impl Frame {
         lines.push("k  kill -9 the node      q  quit".to_owned());
         lines
     }
-}
-
-fn last_full<'a>(points: impl DoubleEndedIterator<Item = &'a Point>) -> Point {
-    points.rev().next().cloned().unwrap_or_default()
 }
 
 /// `ssh -L ...` for one's own machine, when `ssh_connection` (the environment variable) is set:

@@ -110,19 +110,7 @@ impl Sent {
     /// After a request without an answer nobody knows what landed, so the log is asked before
     /// anything is sent again. A batch spreads over several partitions, so a part may have landed.
     fn send(&mut self, api: &NodeApi, mut events: Vec<Event>, ended: &Stop) -> anyhow::Result<()> {
-        let mut unsettled = false;
-        loop {
-            if unsettled {
-                match self.ledger.settle(api, FLEET_TOPIC, FLEET_PARTITIONS, &self.fleet, events.clone()) {
-                    Ok(missing) => (events, unsettled) = (missing, false),
-                    // The node is down: asking comes first, however often.
-                    Err(_) if !ended.wait(RETRY_AFTER) => continue,
-                    Err(_) => return Ok(()),
-                }
-            }
-            if events.is_empty() {
-                return Ok(());
-            }
+        while !events.is_empty() {
             let lines: Vec<&str> = events.iter().map(|event| event.line.as_str()).collect();
             match api.post_events(FLEET_TOPIC, Some("vehicle_id"), &lines.join("\n")) {
                 Ok(answer) if answer.rejected == 0 => {
@@ -135,12 +123,21 @@ impl Sent {
                 {
                     bail!("the node answered {status}: {message}")
                 }
-                Err(PostError::Refused { .. } | PostError::Unknown(_)) => unsettled = true,
+                Err(PostError::Refused { .. } | PostError::Unknown(_)) => {}
             }
-            if ended.wait(RETRY_AFTER) {
-                return Ok(());
-            }
+            events = loop {
+                if ended.wait(RETRY_AFTER) {
+                    return Ok(());
+                }
+                // Fails for as long as the node is down.
+                if let Ok(missing) =
+                    self.ledger.settle(api, FLEET_TOPIC, FLEET_PARTITIONS, &self.fleet, events.clone())
+                {
+                    break missing;
+                }
+            };
         }
+        Ok(())
     }
 }
 
