@@ -130,7 +130,7 @@ class Node:
 
     # ---- HTTP
 
-    def client(self, timeout=60):
+    def client(self, timeout=90):
         return Client(self.http_port, timeout)
 
     def get(self, path):
@@ -161,7 +161,7 @@ class Node:
     def records(self, topic, partition, start, end):
         """(offset, value as JSON) of the records [start, end)."""
         while start < end:
-            page = self.get_json(f"/v1/topics/{topic}/records?partition={partition}&from={start}&limit=10000")
+            page = self.get_json(f"/v1/topics/{topic}/records?partition={partition}&from={start}&limit=1000")
             rows = page["records"]
             if not rows:
                 raise RuntimeError(f"{topic}/{partition} ends at {start}, its high watermark is {end}")
@@ -170,9 +170,13 @@ class Node:
                 yield row["offset"], json.loads(value) if isinstance(value, str) else value
             start = rows[-1]["offset"] + 1
 
-    def table(self, name, after=None, limit=1_000_000):
-        query = f"&after={urllib.parse.quote(after)}" if after else ""
-        return self.get_json(f"/v1/tables/{name}?limit={limit}{query}")["rows"]
+    def table(self, name, after=None):
+        """All rows; with `after`, once a committed epoch covers that position."""
+        query = f"&timeout_ms=60000&after={urllib.parse.quote(after)}" if after else ""
+        page = self.get_json(f"/v1/tables/{name}?limit=10000{query}")
+        if page["more"]:
+            raise RuntimeError(f"table {name} has more rows than one page")
+        return page["rows"]
 
     def position(self, topic):
         ends = self.partition_ends(topic)

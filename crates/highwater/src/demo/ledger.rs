@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::api::{Accepted, NodeApi};
 use super::fleet::{Event, Fleet};
 
-/// Rows asked for at once; more than the demo has vehicles.
-const ROWS_MAX: usize = 100_000;
+/// Rows one answer of the node holds at most.
+const ROWS_MAX: usize = 10_000;
+/// How long the node may wait for a table to catch up before it answers that it did not.
+const CATCH_UP_MS: u64 = 25_000;
 
 /// Per vehicle, how many events are acknowledged and the sum of their sequence numbers.
 ///
@@ -135,7 +137,7 @@ impl Ledger {
         fleet: &Fleet,
     ) -> anyhow::Result<Balance> {
         let after = percent_encoded(&self.position(topic));
-        let rows = table_rows(api, table, &format!("&after={after}"))?;
+        let rows = table_rows(api, table, &format!("&timeout_ms={CATCH_UP_MS}&after={after}"))?;
         let counted: HashMap<&str, Count> = rows.iter().filter_map(count_in_row).collect();
         let mut balance = Balance { acknowledged: self.acknowledged, ..Balance::default() };
         for (index, expected) in self.vehicles.iter().enumerate() {
@@ -150,7 +152,7 @@ impl Ledger {
     }
 }
 
-/// All rows of a table; `more` is appended to the query.
+/// The first 10,000 rows of a table; `more` is appended to the query.
 ///
 /// # Errors
 /// When the table cannot be read.
