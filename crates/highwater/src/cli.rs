@@ -1,0 +1,285 @@
+//! The command line: a contract, see `docs/reference/command-line.md`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Streaming at scale in one program: Kafka, HTTP, streaming SQL, live tables.
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything on generated live data and print what to try
+    Demo(DemoArgs),
+    /// Run pipelines to the end of their bounded sources (or until interrupted)
+    Run(RunArgs),
+    /// Run a node: Kafka and HTTP endpoints, pipelines, live tables, console
+    Serve(ServeArgs),
+    /// Validate SQL files; exit 2 if one is refused
+    Check(CheckArgs),
+    /// Print the operators a SQL file becomes
+    Explain(CheckArgs),
+    /// Create, list, fill and read topics of a running node
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Submit, list and stop pipelines of a running node
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
+    /// Measure this machine; prints events/s, CPU seconds and peak memory
+    Bench(BenchArgs),
+}
+
+/// Values for `${K}` in SQL.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Vars {
+    /// Replace ${K} in the SQL by V
+    #[arg(long = "var", value_name = "K=V", value_parser = key_value)]
+    pub(crate) vars: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form K=V"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// SQL files, compiled as one pipeline in this order
+    #[arg(required = true, value_name = "FILE.sql")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) vars: Vars,
+    /// Keep state here and resume from it; without it, a temporary directory
+    #[arg(long, value_name = "D")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How to print the result of the file's bare SELECT
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
+    /// Append the result here, epoch by epoch, instead of printing it
+    #[arg(long, value_name = "F")]
+    pub(crate) output_file: Option<PathBuf>,
+    /// Shards and worker threads [default: cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallelism: Option<usize>,
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Aligned columns
+    Table,
+    /// One JSON object per row (results that only grow)
+    Jsonl,
+    /// One JSON object per change: {"op":"+I","row":{...}}
+    Changelog,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Configuration file
+    #[arg(long, value_name = "highwater.toml")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the node keeps everything [default: ./highwater-data]
+    #[arg(long, value_name = "D")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// HTTP and console port; 0 picks a free one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) http_port: Option<u16>,
+    /// Kafka port; 0 picks a free one [default: 9092]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) kafka_port: Option<u16>,
+    /// Shards and worker threads [default: cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallelism: Option<usize>,
+    /// The demo that supervises this node (set by `highwater demo`)
+    #[arg(long, value_name = "URL", hide = true)]
+    pub(crate) demo_url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// SQL files
+    #[arg(required = true, value_name = "FILE.sql")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) vars: Vars,
+}
+
+/// Where the node is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodeUrl {
+    /// The node's HTTP address
+    #[arg(long, default_value = "http://127.0.0.1:8080", env = "HIGHWATER_URL")]
+    pub(crate) url: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicCommand {
+    /// Make a topic
+    Create {
+        /// Its name
+        topic: String,
+        /// How many partitions
+        #[arg(long, default_value_t = 1)]
+        partitions: i32,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// List topics
+    List {
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Show a topic's partitions and offsets
+    Describe {
+        /// Its name
+        topic: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Send JSON lines from standard input
+    Produce {
+        /// Its name
+        topic: String,
+        /// The field whose value becomes the record's key
+        #[arg(long)]
+        key: Option<String>,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Print the newest records of a partition
+    Tail {
+        /// Its name
+        topic: String,
+        /// Which partition
+        #[arg(long, default_value_t = 0)]
+        partition: i32,
+        /// How many records
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Delete a topic and its records
+    Delete {
+        /// Its name
+        topic: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PipelineCommand {
+    /// Compile a SQL file and start it on the node
+    Submit {
+        /// The file
+        file: PathBuf,
+        /// The pipeline's name [default: SET 'pipeline.name', else the file's stem]
+        #[arg(long)]
+        name: Option<String>,
+        #[command(flatten)]
+        vars: Vars,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// List pipelines
+    List {
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Show a pipeline's operators, epochs and balances
+    Status {
+        /// Its name
+        pipeline: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Stop a pipeline after a final epoch; its state stays
+    Stop {
+        /// Its name
+        pipeline: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Stop a pipeline and forget its state and tables
+    Drop {
+        /// Its name
+        pipeline: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Which demo
+    #[arg(default_value = "fleet", value_parser = ["fleet"])]
+    pub(crate) case: String,
+    /// Keep the node's data here [default: a temporary directory]
+    #[arg(long, value_name = "D")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// End by itself after this many seconds; exit 1 if an event was lost or doubled
+    #[arg(long, value_name = "S")]
+    pub(crate) seconds: Option<u64>,
+    /// Kill the node (kill -9) every so many seconds
+    #[arg(long, value_name = "S")]
+    pub(crate) kill_every: Option<u64>,
+    /// Vehicles in the fleet
+    #[arg(long, default_value_t = 200)]
+    pub(crate) vehicles: u32,
+    /// Events per second
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) rate: u32,
+    /// What the vehicles do is drawn from this number
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// HTTP and console port; another one is taken if it is busy
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    pub(crate) http_port: u16,
+    /// Kafka port; another one is taken if it is busy
+    #[arg(long, value_name = "PORT", default_value_t = 9092)]
+    pub(crate) kafka_port: u16,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    pub(crate) what: BenchCase,
+    /// Events to send or process
+    #[arg(long, value_name = "N")]
+    pub(crate) events: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchCase {
+    /// Durable appends to the log
+    Log,
+    /// JSON events over HTTP
+    Ingest,
+    /// TUMBLE count by key over JSON from the log
+    Window,
+    /// From POST to the live chart
+    Latency,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

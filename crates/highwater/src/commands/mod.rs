@@ -1,0 +1,9 @@
+//! One file per command.
+
+pub(crate) mod check;
+pub(crate) mod client;
+pub(crate) mod pipeline;
+pub(crate) mod run;
+pub(crate) mod script;
+pub(crate) mod serve;
+pub(crate) mod topic;

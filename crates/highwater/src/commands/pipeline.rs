@@ -1,0 +1,50 @@
+//! `highwater pipeline ...`
+
+use std::io::Write;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::client::{Client, escaped};
+use super::script::read_script;
+use crate::cli::PipelineCommand;
+
+pub(crate) fn run(command: &PipelineCommand, out: &mut dyn Write) -> Result<()> {
+    match command {
+        PipelineCommand::Submit { file, name, vars, node } => {
+            let text = read_script(file)?;
+            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            // The stem is only the fallback: SET 'pipeline.name' in the file decides over it.
+            let mut query = vec![("file", stem.unwrap_or_default())];
+            query.extend(name.iter().map(|name| ("name", name.clone())));
+            let mut path = String::from("/v1/pipelines?");
+            for (key, value) in query {
+                path.push_str(&format!("{key}={}&", escaped(&value)));
+            }
+            for (key, value) in &vars.vars {
+                path.push_str(&format!("var.{}={}&", escaped(key), escaped(value)));
+            }
+            let answer = Client::new(node).post(path.trim_end_matches('&'), "application/sql", text.as_bytes())?;
+            writeln!(out, "started pipeline {}", answer["pipeline"].as_str().unwrap_or_default())?;
+        }
+        PipelineCommand::List { node } => {
+            for pipeline in Client::new(node).get("/v1/pipelines")?["pipelines"].as_array().into_iter().flatten() {
+                let text = |key: &str| pipeline[key].as_str().unwrap_or_default().to_owned();
+                writeln!(out, "{}\t{}\tepoch {}", text("name"), text("state"), pipeline["epoch"])?;
+            }
+        }
+        PipelineCommand::Status { pipeline, node } => {
+            let answer = Client::new(node).get(&format!("/v1/pipelines/{}", escaped(pipeline)))?;
+            writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        }
+        PipelineCommand::Stop { pipeline, node } => {
+            Client::new(node).post(&format!("/v1/pipelines/{}/stop", escaped(pipeline)), "application/json", b"")?;
+            writeln!(out, "stopped pipeline {pipeline}; its state stays, submit it again to go on")?;
+        }
+        PipelineCommand::Drop { pipeline, node } => {
+            let _: Value = Client::new(node).delete(&format!("/v1/pipelines/{}", escaped(pipeline)))?;
+            writeln!(out, "dropped pipeline {pipeline}, its state and its tables")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! `highwater serve`
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use highwater_broker::{Broker, BrokerOptions};
+use highwater_coordinator::LogTopicWriter;
+use highwater_gateway::{Gateway, GatewayOptions};
+use highwater_log::RecoveryReport;
+use highwater_serve::{HostRules, Server, ServerOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::run::parallelism;
+use crate::cli::ServeArgs;
+use crate::config::Config;
+use crate::node::LocalNode;
+use crate::signals::Ending;
+
+const DEFAULT_DATA_DIR: &str = "highwater-data";
+/// From the first signal to the end of the process, whatever is still under way.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) fn run(args: &ServeArgs) -> Result<()> {
+    let mut config = Config::load(args.config.as_deref())?;
+    config.http.port = args.http_port.unwrap_or(config.http.port);
+    config.kafka.port = args.kafka_port.unwrap_or(config.kafka.port);
+    config.check_exposure()?;
+    let data_dir = args.data_dir.clone().or(config.data_dir.clone());
+    let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
+    let shards = parallelism(args.parallelism.or(config.pipelines.parallelism))?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        // Ports first: a busy one is found before anything is recovered or started.
+        let http = listen("http", config.http_address()).await?;
+        let kafka = listen("kafka", config.kafka_address()).await?;
+        let ending = Ending::listen()?;
+        let open = {
+            let (data_dir, config) = (data_dir.clone(), config.clone());
+            tokio::task::spawn_blocking(move || LocalNode::open(&data_dir, &config, shards))
+        };
+        let (node, report) = open.await.map_err(|_| anyhow!("internal error: opening the node panicked"))??;
+        say_recovered(&report)?;
+        serve(Arc::new(node), http, kafka, &config, args.demo_url.clone(), ending).await
+    })
+}
+
+async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {
+    let hint = || format!("cannot listen for {what} on {address}; choose another with --{what}-port (0 picks a free one)");
+    TcpListener::bind(address).await.with_context(hint)
+}
+
+fn say_recovered(report: &RecoveryReport) -> Result<()> {
+    if report.unclean {
+        let mut err = std::io::stderr().lock();
+        writeln!(
+            err,
+            "recovered after an unclean stop: {} batches replayed, {} bytes of unacknowledged tail cut, {} ms",
+            report.replayed_batches, report.torn_bytes, report.took_ms
+        )?;
+    }
+    Ok(())
+}
+
+async fn serve(
+    node: Arc<LocalNode>,
+    http: TcpListener,
+    kafka: TcpListener,
+    config: &Config,
+    demo_url: Option<String>,
+    mut ending: Ending,
+) -> Result<()> {
+    let (http_address, kafka_address) = (http.local_addr()?, kafka.local_addr()?);
+    let (stop, stopped) = watch::channel(false);
+    let broker = Arc::new(broker(&node, config, kafka_address));
+    // Set once, here.
+    let _ = node.broker.set(Arc::clone(&broker));
+    let server = Server::new(Arc::clone(&node) as _, gateway(&node), Arc::clone(&node.clock), ServerOptions {
+        hosts: HostRules { hosts: config.http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect() },
+        demo_url,
+        ..ServerOptions::default()
+    });
+    let kafka_task = tokio::spawn(highwater_broker::serve(kafka, broker, until(stopped.clone())));
+    let http_task = tokio::spawn(async move { server.serve(http, until(stopped)).await });
+    {
+        let mut err = std::io::stderr().lock();
+        writeln!(err, "http listening on http://{http_address}")?;
+        writeln!(err, "kafka listening on {kafka_address}")?;
+        writeln!(err, "ready")?;
+    }
+    ending.next().await;
+    let stopping = async {
+        // Stop accepting, answer what was read; then a final epoch and a final sync.
+        stop.send_replace(true);
+        let _ = tokio::join!(kafka_task, http_task);
+        let closing = tokio::task::spawn_blocking(move || node.close());
+        closing.await.map_err(|_| anyhow!("internal error: closing the node panicked"))?
+    };
+    tokio::select! {
+        closed = stopping => closed,
+        () = ending.next() => bail!("stopped at once by a second signal; nothing acknowledged is lost"),
+        () = tokio::time::sleep(SHUTDOWN_MAX) => bail!("stopped after {SHUTDOWN_MAX:?}; nothing acknowledged is lost"),
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is as good as a stop.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn broker(node: &LocalNode, config: &Config, address: SocketAddr) -> Broker {
+    let advertised = config.kafka.advertised_host.clone();
+    let options = BrokerOptions {
+        advertised_host: advertised.unwrap_or_else(|| address.ip().to_string()),
+        advertised_port: address.port(),
+        ..BrokerOptions::default()
+    };
+    let (log, topics) = (node.log.clone(), node.topics.clone());
+    Broker::new(log, topics, options, Arc::clone(&node.clock), Arc::clone(&node.entropy), &node.budget)
+}
+
+fn gateway(node: &LocalNode) -> Gateway {
+    let writer = LogTopicWriter::new(node.log.clone(), node.topics.clone(), Arc::clone(&node.clock));
+    Gateway::new(Arc::new(writer), Arc::clone(&node.clock), GatewayOptions::default(), node.budget.clone())
+}

@@ -1,0 +1,93 @@
+//! Where records go that could not become rows: a topic of the pipeline, written in the same epoch
+//! as everything else, so that a replay does not double them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{BinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use highwater_env::Epoch;
+use highwater_stream::{
+    ChangeBatch, Committable, Committer, Connect, ConnectorError, RejectedRecord, SinkConnector, SinkSpec,
+    SinkTarget,
+};
+
+/// Names the dead letter's committable in a manifest. No operator has this uid: theirs hold a colon.
+pub(crate) const UID: &str = "dead-letter";
+
+/// The topic of a pipeline's dead letters.
+pub fn dead_letter_topic(pipeline: &str) -> String {
+    format!("dead-letter.{pipeline}")
+}
+
+/// The columns of a dead letter:
+///
+/// | column | type | meaning |
+/// |---|---|---|
+/// | source | STRING | the source operator |
+/// | split | STRING | `topic-partition`, or a file |
+/// | position | BIGINT | the offset, or the line from 1 |
+/// | reason | STRING | why it could not become a row |
+/// | payload | STRING, nullable | the record, if it is UTF-8 |
+/// | payload_bytes | BYTES, nullable | the record, if it is not |
+pub fn dead_letter_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("source", DataType::Utf8, false),
+        Field::new("split", DataType::Utf8, false),
+        Field::new("position", DataType::Int64, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("payload", DataType::Utf8, true),
+        Field::new("payload_bytes", DataType::Binary, true),
+    ]))
+}
+
+/// Writes a pipeline's dead letters to its topic in the own log.
+pub(crate) struct DeadLetter {
+    sink: Box<dyn SinkConnector>,
+    committer: Box<dyn Committer>,
+}
+
+impl DeadLetter {
+    pub(crate) fn open(connect: &dyn Connect, pipeline: &str) -> Result<Self, ConnectorError> {
+        let options = [("connector", "kafka"), ("topic", &dead_letter_topic(pipeline)), ("format", "json")];
+        let options: BTreeMap<String, String> =
+            options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let target = SinkTarget::Table { table: dead_letter_topic(pipeline), options };
+        let spec = SinkSpec { target, primary_key: Vec::new() };
+        let schema = dead_letter_schema();
+        let sink = connect.sink(UID, &spec, &schema, 0)?;
+        Ok(Self { sink, committer: connect.committer(UID, &spec, &schema)? })
+    }
+
+    /// Makes an epoch's dead letters ready to be committed.
+    pub(crate) fn prepare(
+        &mut self,
+        epoch: Epoch,
+        rejects: &[(String, RejectedRecord)],
+    ) -> Result<Committable, ConnectorError> {
+        self.sink.write(&ChangeBatch::inserts(rows(rejects)))?;
+        self.sink.prepare(epoch)
+    }
+
+    pub(crate) fn commit(&mut self, epoch: Epoch, prepared: &Committable) -> Result<(), ConnectorError> {
+        self.committer.commit(epoch, std::slice::from_ref(prepared))
+    }
+}
+
+fn rows(rejects: &[(String, RejectedRecord)]) -> RecordBatch {
+    let text = |(_, record): &(String, RejectedRecord)| std::str::from_utf8(&record.payload).ok().map(str::to_owned);
+    let bytes = |(_, record): &(String, RejectedRecord)| match std::str::from_utf8(&record.payload) {
+        Ok(_) => None,
+        Err(_) => Some(record.payload.to_vec()),
+    };
+    let position = |(_, record): &(String, RejectedRecord)| i64::try_from(record.position).unwrap_or(i64::MAX);
+    let columns: Vec<arrow::array::ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|(uid, _)| uid))),
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, record)| &record.split))),
+        Arc::new(Int64Array::from_iter_values(rejects.iter().map(position))),
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, record)| &record.reason))),
+        Arc::new(StringArray::from_iter(rejects.iter().map(text))),
+        Arc::new(BinaryArray::from_iter(rejects.iter().map(bytes))),
+    ];
+    RecordBatch::try_new(dead_letter_schema(), columns).expect("six columns of the six declared types")
+}
