@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct GatewayCounters {
     pub(crate) requests: AtomicU64,
     pub(crate) accepted_events: AtomicU64,
-    pub(crate) accepted_bytes: AtomicU64,
+    pub(crate) body_bytes: AtomicU64,
     pub(crate) rejected_events: AtomicU64,
     pub(crate) refused_requests: AtomicU64,
 }
@@ -19,8 +19,8 @@ pub struct GatewayNumbers {
     pub requests: u64,
     /// Events that are durable.
     pub accepted_events: u64,
-    /// Their bytes.
-    pub accepted_bytes: u64,
+    /// Bytes of bodies read, inflated.
+    pub body_bytes: u64,
     /// Events refused for what they are.
     pub rejected_events: u64,
     /// Requests answered with an error.
@@ -38,7 +38,7 @@ impl GatewayCounters {
         GatewayNumbers {
             requests: read(&self.requests),
             accepted_events: read(&self.accepted_events),
-            accepted_bytes: read(&self.accepted_bytes),
+            body_bytes: read(&self.body_bytes),
             rejected_events: read(&self.rejected_events),
             refused_requests: read(&self.refused_requests),
         }

@@ -199,6 +199,7 @@ impl Request {
         self.answer.position = self.position.to_string();
         GatewayCounters::add(&self.parts.counters.accepted_events, self.answer.accepted);
         GatewayCounters::add(&self.parts.counters.rejected_events, self.answer.rejected);
+        GatewayCounters::add(&self.parts.counters.body_bytes, self.body_bytes);
         self.answer
     }
 

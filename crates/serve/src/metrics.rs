@@ -75,7 +75,7 @@ pub const METRICS: &[Metric] = &[
     counter("highwater_gateway_requests_total", "HTTP ingest requests."),
     counter("highwater_gateway_refused_requests_total", "HTTP ingest requests answered with an error."),
     counter("highwater_gateway_accepted_events_total", "Events made durable over HTTP."),
-    counter("highwater_gateway_accepted_bytes_total", "Bytes of events made durable over HTTP."),
+    counter("highwater_gateway_body_bytes_total", "Bytes of ingest bodies read, inflated."),
     counter("highwater_gateway_rejected_events_total", "Events refused for what they are."),
     gauge("highwater_coordinator_partition_start_offset", "First offset that still exists."),
     gauge("highwater_coordinator_partition_end_offset", "The high watermark: records below are durable."),
