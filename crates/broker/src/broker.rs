@@ -1,5 +1,8 @@
 //! One broker: takes a frame's bytes, gives an answer's bytes, now or later. No sockets here.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -152,4 +152,4 @@ impl Walk {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use crate::api::{APIS, Serve, api_versions};
 use crate::wire::WireError;
 
 /// Writes random requests of a shape.
-struct Writer {
+pub(crate) struct Writer {
     entropy: SeededEntropy,
     version: i16,
     flexible: bool,
@@ -19,7 +19,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn request(shape: &Shape, version: i16, seed: u64) -> Bytes {
+    pub(crate) fn request(shape: &Shape, version: i16, seed: u64) -> Bytes {
         let flexible = version >= shape.flexible_since;
         let mut writer = Self { entropy: SeededEntropy::new(seed), version, flexible, out: BytesMut::new() };
         writer.fields(shape.fields);
@@ -79,7 +79,7 @@ impl Writer {
     }
 }
 
-fn shape_of(serve: &Serve) -> Option<&'static Shape> {
+pub(crate) fn shape_of(serve: &Serve) -> Option<&'static Shape> {
     match serve {
         Serve::Control(shape, _) => Some(shape),
         Serve::ApiVersions => Some(&api_versions::SHAPE),
