@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import tempfile
 import time
 import unittest
@@ -72,34 +73,51 @@ def check(test, calls, marker, is_answer):
 
 class Sync(unittest.TestCase):
     def test_sync_precedes_each_acknowledgement(self):
-        strace = tool("strace")
         with tempfile.TemporaryDirectory() as directory:
-            trace = os.path.join(directory, "trace")
-            wrapper = [strace, "-f", "-ttt", "-yy", "-s", "2000", "-e", f"trace={CALLS}", "-o", trace]
-            try:
-                node = Node(wrapper=wrapper)
-            except RuntimeError as error:
-                if "ptrace" in str(error) or "Operation not permitted" in str(error):
-                    self.skipTest("this machine does not allow ptrace")
-                raise
-            with node:
-                node.create_topic("traced")
-                client = node.client()
+            self.check_all(self.trace(directory))
+        print(f"{2 * ROUNDS} acknowledgements traced, each after its fdatasync", flush=True)
+
+    def test_without_fdatasync_the_check_fails(self):
+        """The same program with fdatasync and fsync turned into nothing must be caught."""
+        compiler = tool("cc")
+        with tempfile.TemporaryDirectory() as directory:
+            source, shim = os.path.join(directory, "shim.c"), os.path.join(directory, "shim.so")
+            with open(source, "w") as file:
+                file.write("int fdatasync(int f) { (void)f; return 0; }\nint fsync(int f) { (void)f; return 0; }\n")
+            subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, source], check=True)
+            calls = self.trace(directory, ["-E", f"LD_PRELOAD={shim}"])
+            self.assertFalse([call for call in calls if call.name == "fdatasync"], "the shim has no effect")
+            with self.assertRaisesRegex(AssertionError, "no fdatasync"):
+                self.check_all(calls)
+
+    def trace(self, directory, options=()):
+        """Sends events over both protocols, one after the other, and answers the node's calls."""
+        trace = os.path.join(directory, "trace")
+        wrapper = [tool("strace"), "-f", "-ttt", "-yy", "-s", "2000", *options, "-e", f"trace={CALLS}", "-o", trace]
+        try:
+            node = Node(wrapper=wrapper)
+        except RuntimeError as error:
+            if "ptrace" in str(error) or "Operation not permitted" in str(error):
+                self.skipTest("this machine does not allow ptrace")
+            raise
+        with node:
+            node.create_topic("traced")
+            client = node.client()
+            for number in range(ROUNDS):
+                answer = client.post_events("traced", [json.dumps({"marker": f"http-marker-{number:04}-end"})])
+                self.assertEqual(answer.status, 200, answer.body)
+            with socket.create_connection(("127.0.0.1", node.kafka_port), timeout=30) as connection:
                 for number in range(ROUNDS):
-                    answer = client.post_events("traced", [json.dumps({"marker": f"http-marker-{number:04}-end"})])
-                    self.assertEqual(answer.status, 200, answer.body)
-                with socket.create_connection(("127.0.0.1", node.kafka_port), timeout=30) as connection:
-                    for number in range(ROUNDS):
-                        produce(self, connection, "traced", f"kafka-marker-{number:04}-end".encode(), number)
-                time.sleep(0.2)
-                node.stop()
-            with open(trace, errors="replace") as lines:
-                calls = parse(lines.read())
+                    produce(self, connection, "traced", f"kafka-marker-{number:04}-end".encode(), number)
+            node.stop()
+        with open(trace, errors="replace") as lines:
+            return parse(lines.read())
+
+    def check_all(self, calls):
         for number in range(ROUNDS):
             check(self, calls, f"http-marker-{number:04}-end", lambda call: "HTTP/1.1 200" in call.text)
             # The connection is used for one request at a time: the next bytes sent are its answer.
             check(self, calls, f"kafka-marker-{number:04}-end", lambda call: "HTTP/1.1" not in call.text)
-        print(f"{2 * ROUNDS} acknowledgements traced, each after its fdatasync", flush=True)
 
     def test_the_check_itself_can_fail(self):
         def trace(*lines):
