@@ -1,8 +1,10 @@
 //! Files, by argument. The simulated disk (torn writes, lost pages) is in `disk/simulated.rs`.
 
 mod real;
+mod simulated;
 
 pub use real::RealDisk;
+pub use simulated::{DiskCalls, DiskFault, SimDisk};
 
 use std::io;
 use std::path::Path;

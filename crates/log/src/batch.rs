@@ -245,12 +245,31 @@ impl LogBatch {
         records::read(self, inflated_bytes_max)
     }
 
+    /// What idempotence looks at.
+    pub(crate) fn producer(&self) -> ProducerBatch {
+        ProducerBatch {
+            producer_id: self.producer_id(),
+            producer_epoch: self.producer_epoch(),
+            base_sequence: self.base_sequence(),
+            last_sequence: self.last_sequence(),
+        }
+    }
+
     /// Bytes nobody else holds, so that the offset can be patched; copies if they are shared
     /// (then a network frame they were cut from is no longer held).
     pub(crate) fn into_unshared(self) -> Unshared {
         let bytes = self.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         Unshared { bytes, header: self.header }
     }
+}
+
+/// A batch as an idempotent producer numbers it; `producer_id` -1 for none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProducerBatch {
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) base_sequence: i32,
+    pub(crate) last_sequence: i32,
 }
 
 /// A batch on its way to an offset.

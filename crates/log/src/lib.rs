@@ -15,10 +15,17 @@
 //! `log/threads.rs` only.
 
 mod batch;
+mod checkpoint;
+mod core;
+mod directory;
 mod error;
 mod log;
 mod options;
+mod partition;
+mod producers;
+mod segment;
 mod ticket;
+mod wal;
 
 pub use batch::{BATCH_HEADER_BYTES, BatchBuilder, BatchError, Compression, LogBatch, Record};
 pub use error::{AppendError, LogError, ReadError};

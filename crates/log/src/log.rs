@@ -1,13 +1,20 @@
 //! The handle of one log.
 
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicPartition};
 
-use crate::ticket::Durability;
+use crate::core::Core;
+use crate::ticket::Drive;
 use crate::{AppendError, LogBatch, LogError, LogOptions, ReadError, Ticket};
+use threads::Threads;
 
 /// The offsets of a partition: `log_start_offset <= last_stable_offset <= high_watermark <=
 /// log_end_offset`.
@@ -88,10 +95,32 @@ pub struct LogStats {
     pub poisoned: Option<String>,
 }
 
-/// One log; a cheap handle, shared by clones.
+/// One log; a cheap handle, shared by clones. The last one dropped makes durable what was
+/// accepted and stops the threads, without tidying up: prefer [`Log::close`].
 #[derive(Clone)]
-pub struct Log {
-    durability: Arc<Durability>,
+pub struct Log(Arc<Running>);
+
+struct Running {
+    core: Arc<Core>,
+    /// None for a log that is stepped, and once it is closed.
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop_threads();
+        self.core.durability.fail(AppendError::Closed);
+    }
+}
+
+impl Running {
+    fn stop_threads(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(threads) = threads {
+            self.core.end();
+            threads.join();
+        }
+    }
 }
 
 impl Log {
@@ -106,14 +135,51 @@ impl Log {
         options: LogOptions,
         budget: &MemoryBudget,
     ) -> Result<(Self, RecoveryReport), LogError> {
-        let _ = (disk, clock, dir, budget);
-        options.check()?;
-        Err(AppendError::Closed.into())
+        let (core, report) = Core::open(disk, clock, dir, options, budget)?;
+        let core = Arc::new(core);
+        let threads = Threads::start(&core).map_err(LogError::io("start threads for", dir))?;
+        Ok((Self(Arc::new(Running { core, threads: Mutex::new(Some(threads)) })), report))
+    }
+
+    /// Opens a data directory without threads, for simulation: nothing becomes durable but by
+    /// [`Log::step`], [`Log::step_segments`], or a wait on a ticket, which steps by itself.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        dir: &Path,
+        options: LogOptions,
+        budget: &MemoryBudget,
+    ) -> Result<(Self, RecoveryReport), LogError> {
+        let (core, report) = Core::open(disk, clock, dir, options, budget)?;
+        let core = Arc::new(core);
+        let driver: Weak<dyn Drive> = Arc::downgrade(&(Arc::clone(&core) as Arc<dyn Drive>));
+        let _ = core.durability.driver.set(driver);
+        Ok((Self(Arc::new(Running { core, threads: Mutex::new(None) })), report))
+    }
+
+    /// Makes the oldest group durable, if one has formed. Whether one had. For logs opened by
+    /// [`Log::open_stepped`].
+    pub fn step(&self) -> bool {
+        let written = self.0.core.write_group();
+        self.0.core.write_mark_if_idle();
+        written
+    }
+
+    /// Writes durable batches to segments, and a checkpoint if asked to. For logs opened by
+    /// [`Log::open_stepped`].
+    ///
+    /// # Errors
+    /// If the disk refuses; nothing is lost and it can be tried again.
+    pub fn step_segments(&self, checkpoint: bool) -> Result<(), LogError> {
+        if checkpoint { self.0.core.checkpoint() } else { self.0.core.materialise() }
     }
 
     /// The cluster id of the data directory: 22 characters, as Kafka's.
     pub fn cluster_id(&self) -> &str {
-        ""
+        &self.0.core.cluster_id
     }
 
     /// Makes an empty partition; nothing if it is there. Durable when it returns.
@@ -121,7 +187,7 @@ impl Log {
     /// # Errors
     /// If the log cannot write.
     pub fn create_partition(&self, tp: TopicPartition) -> Result<(), LogError> {
-        Err(LogError::UnknownPartition(tp))
+        Ok(self.0.core.submit_create(tp)?.wait()?)
     }
 
     /// Removes a partition and its records. Durable when it returns.
@@ -129,12 +195,12 @@ impl Log {
     /// # Errors
     /// If there is no such partition or the log cannot write.
     pub fn delete_partition(&self, tp: TopicPartition) -> Result<(), LogError> {
-        Err(LogError::UnknownPartition(tp))
+        Ok(self.0.core.submit_delete(tp)?.wait()?)
     }
 
     /// All partitions, sorted.
     pub fn partitions(&self) -> Vec<TopicPartition> {
-        Vec::new()
+        self.0.core.partitions()
     }
 
     /// Gives the batch its offsets and hands it to the writer. The order of calls is the order in
@@ -143,8 +209,7 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; then nothing was appended.
     pub fn append(&self, tp: TopicPartition, batch: LogBatch) -> Result<Ticket, AppendError> {
-        let _ = (batch, &self.durability);
-        Err(AppendError::UnknownPartition(tp))
+        self.0.core.append(tp, batch)
     }
 
     /// Whole batches from the one that contains `from`, at most `bytes_max` bytes, but always
@@ -154,8 +219,7 @@ impl Log {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(&self, tp: TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadRange, ReadError> {
-        let _ = (from, bytes_max);
-        Err(ReadError::UnknownPartition(tp))
+        self.0.core.read(tp, from, bytes_max)
     }
 
     /// The partition's offsets.
@@ -163,7 +227,7 @@ impl Log {
     /// # Errors
     /// If there is no such partition.
     pub fn bounds(&self, tp: TopicPartition) -> Result<Bounds, ReadError> {
-        Err(ReadError::UnknownPartition(tp))
+        self.0.core.bounds(tp)
     }
 
     /// The first record at or after `timestamp_ms` (since the Unix epoch) below the high
@@ -176,34 +240,42 @@ impl Log {
         tp: TopicPartition,
         timestamp_ms: i64,
     ) -> Result<Option<(Offset, i64)>, ReadError> {
-        let _ = timestamp_ms;
-        Err(ReadError::UnknownPartition(tp))
+        self.0.core.offset_for_time(tp, timestamp_ms)
     }
 
     /// Wakes `waker` once the partition's high watermark is above `offset`; at once if it is, if
     /// the partition does not exist or is deleted, or if the log stops. Register again after
     /// each wake.
     pub fn wake_at(&self, tp: TopicPartition, offset: Offset, waker: &Waker) {
-        let _ = (tp, offset, waker);
+        self.0.core.wake_at(tp, offset, waker);
     }
 
     /// Sequence of the last record an idempotent producer appended.
     pub fn last_sequence(&self, tp: TopicPartition, producer_id: i64) -> Option<i32> {
-        let _ = (tp, producer_id);
-        None
+        self.0.core.last_sequence(tp, producer_id)
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> LogStats {
-        LogStats::default()
+        self.0.core.stats()
     }
 
-    /// Makes everything accepted durable, writes it to segments with their indexes, and stops the
-    /// threads. Clones of the handle answer `Closed` afterwards.
+    /// Makes everything accepted durable, writes it to segments with their indexes, stops the
+    /// threads and unlocks the directory. Clones of the handle answer `Closed` to appends.
     ///
     /// # Errors
-    /// If the last writes fail; what was acknowledged is still recovered by the next open.
+    /// If it was closed or stopped before, or the last writes fail; what was acknowledged is
+    /// still recovered by the next open.
     pub fn close(self) -> Result<(), LogError> {
-        Ok(())
+        let refused = self.0.core.refuse_more();
+        self.0.stop_threads();
+        let done = refused.and_then(|()| {
+            while self.0.core.write_group() {}
+            self.0.core.settle()?;
+            self.0.core.seal_wal()
+        });
+        self.0.core.durability.fail(AppendError::Closed);
+        self.0.core.unlock_directory();
+        done
     }
 }

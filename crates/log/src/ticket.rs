@@ -108,10 +108,6 @@ impl Durability {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn durable(&self) -> u64 {
-        self.lock().durable
-    }
-
     fn wait(&self, sequence: u64) -> Result<(), AppendError> {
         loop {
             let state = self.lock();

@@ -105,6 +105,30 @@ impl DiskFile for RealFile {
         self.0.write_all_at(buf, pos)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_all_parts_at(&self, parts: &[&[u8]], pos: u64) -> io::Result<()> {
+        /// The kernel's limit of parts per call (IOV_MAX).
+        const PARTS_MAX: usize = 1024;
+        let mut at = pos;
+        for run in parts.chunks(PARTS_MAX) {
+            let mut slices: Vec<io::IoSlice<'_>> = run.iter().map(|part| io::IoSlice::new(part)).collect();
+            let mut rest = &mut slices[..];
+            io::IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                let n = match rustix::io::pwritev(&self.0, rest, at) {
+                    Err(rustix::io::Errno::INTR) => continue,
+                    done => done?,
+                };
+                if n == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                at += n as u64;
+                io::IoSlice::advance_slices(&mut rest, n);
+            }
+        }
+        Ok(())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }

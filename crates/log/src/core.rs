@@ -1,0 +1,369 @@
+//! The log without threads: every step is a function, so that a simulation can call them in any
+//! order and a thread can call them in a loop.
+//!
+//! ```text
+//! append      partition gets offsets, frame joins the forming group     state lock, no I/O
+//! write_group the oldest forming group is written and synced            wal lock
+//! publish     high watermarks rise, tickets resolve, readers wake       state lock
+//! materialise durable batches go to segments                            segments lock
+//! checkpoint  segments are synced, the checkpoint says so               segments lock
+//! ```
+//! Lock order: segments, wal, state; a checkpoint forced by a full write-ahead log is taken
+//! before the wal lock.
+
+mod commit;
+mod materialise;
+mod open;
+mod reading;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use highwater_env::{Clock, Disk, DiskLock, MemoryBudget, Offset, Reservation, TopicPartition};
+
+use crate::directory::Layout;
+use crate::partition::{Partition, TailBatch};
+use crate::producers::{Undo, Verdict};
+use crate::segment::Segment;
+use crate::ticket::{Drive, Durability};
+use crate::wal::{FRAME_BYTES, FrameKind, WalWriter};
+use crate::{AppendError, LogBatch, LogError, LogOptions, LogStats, Ticket};
+
+pub(crate) struct Core {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: LogOptions,
+    pub(crate) cluster_id: String,
+    layout: Layout,
+    budget: MemoryBudget,
+    pub(crate) durability: Arc<Durability>,
+    state: Mutex<State>,
+    /// Signalled when a group forms and when the log is to stop.
+    writer_wanted: Condvar,
+    /// Signalled when segments should be written and when the log is to stop.
+    segments_wanted: Condvar,
+    wal: Mutex<WalWriter>,
+    segments: Mutex<SegmentsAtWork>,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+}
+
+/// What only the holder of the segments lock touches.
+#[derive(Default)]
+struct SegmentsAtWork {
+    /// Written to since the last checkpoint.
+    dirty: Vec<Arc<Segment>>,
+    /// Directories with new names since the last checkpoint.
+    dirty_dirs: Vec<TopicPartition>,
+}
+
+/// Everything that changes with an append.
+#[derive(Default)]
+pub(crate) struct State {
+    partitions: HashMap<TopicPartition, Partition>,
+    /// Groups not yet taken by the writer, oldest first.
+    forming: VecDeque<Group>,
+    /// Number of the next group: what tickets wait for.
+    next_group: u64,
+    /// Last write-ahead sequence that is durable.
+    wal_durable: u64,
+    /// Write-ahead groups up to this one are in segments.
+    checkpointed: u64,
+    /// Whether a write-ahead file waits to be covered.
+    checkpoint_wanted: bool,
+    /// Why the log takes nothing more, if so.
+    stopped: Option<AppendError>,
+    /// Set by close and drop: threads end once nothing is forming.
+    pub(crate) ending: bool,
+    /// Batches in memory in the order of their appends: what to evict first.
+    cached: VecDeque<(TopicPartition, Offset)>,
+    memory_bytes: u64,
+    unmaterialised_bytes: u64,
+    /// Deleted partitions whose directories the next checkpoint removes.
+    removed: Vec<TopicPartition>,
+    /// All partitions deleted since the log was opened.
+    deleted: HashSet<TopicPartition>,
+    /// The last group that is durable, as tickets count.
+    published: u64,
+    /// Bytes of the group being written.
+    writing_bytes: u64,
+    /// Whether the last group was refused for want of space.
+    disk_full: bool,
+    stats: LogStats,
+}
+
+/// What one sync covers.
+pub(crate) struct Group {
+    number: u64,
+    frames: Vec<Frame>,
+    bytes: usize,
+}
+
+/// One change on its way to the write-ahead log.
+pub(crate) struct Frame {
+    pub(crate) kind: FrameKind,
+    pub(crate) tp: TopicPartition,
+    /// Present if `kind` is `Batch`.
+    batch: Option<LogBatch>,
+    undo: Option<Undo>,
+}
+
+impl Frame {
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.batch.as_ref().map_or(&[], |batch| &batch.bytes()[..])
+    }
+
+    pub(crate) fn wal_bytes(&self) -> usize {
+        FRAME_BYTES + self.payload().len()
+    }
+}
+
+impl Core {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ticket(&self, base_offset: Offset, last_offset: Offset, group: u64) -> Ticket {
+        Ticket { base_offset, last_offset, sequence: group, durability: Arc::clone(&self.durability) }
+    }
+
+    pub(crate) fn append(&self, tp: TopicPartition, batch: LogBatch) -> Result<Ticket, AppendError> {
+        let bytes = batch.bytes().len();
+        let bytes_max = self.options.batch_bytes_max;
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        if batch.is_transactional() || batch.is_control() {
+            return Err(AppendError::Refused("transactions are not supported yet"));
+        }
+        let reservation = self.reserve(bytes as u64)?;
+        let producer = batch.producer();
+        // Copying, if needed, happens before the lock.
+        let unshared = batch.into_unshared();
+        let mut state = self.state();
+        state.check_open()?;
+        let group = state.forming_group(bytes, self.options.group_bytes_max);
+        let partition = state.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
+        let partition = partition.ok_or(AppendError::UnknownPartition(tp))?;
+        if let Verdict::Repeated(sent) = partition.producers.check(&producer)? {
+            state.stats.duplicates += 1;
+            return Ok(self.ticket(sent.base_offset, sent.last_offset, sent.group));
+        }
+        let batch = unshared.at(partition.log_end_offset);
+        let undo = partition.producers.sent(&batch, group);
+        let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
+        partition.log_end_offset = batch.next_offset();
+        partition.tail.push_back(TailBatch { batch: batch.clone(), _reservation: Some(reservation) });
+        state.cached.push_back((tp, base_offset));
+        state.memory_bytes += bytes as u64;
+        state.unmaterialised_bytes += bytes as u64;
+        state.stats.batches += 1;
+        state.stats.bytes += bytes as u64;
+        state.stats.records += u64::from(batch.record_count().unsigned_abs());
+        state.submit(group, Frame { kind: FrameKind::Batch, tp, batch: Some(batch), undo });
+        drop(state);
+        self.writer_wanted.notify_one();
+        Ok(self.ticket(base_offset, last_offset, group))
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<Reservation, AppendError> {
+        if let Ok(reservation) = self.budget.reserve(bytes) {
+            return Ok(reservation);
+        }
+        let mut state = self.state();
+        state.evict(0);
+        let again = self.budget.reserve(bytes);
+        if again.is_err() {
+            state.checkpoint_wanted |= state.unmaterialised_bytes > 0;
+            self.segments_wanted.notify_one();
+        }
+        again.map_err(|full| AppendError::Backpressure(full.to_string()))
+    }
+
+    /// Makes a partition; the ticket says when it is durable.
+    pub(crate) fn submit_create(&self, tp: TopicPartition) -> Result<Ticket, AppendError> {
+        let mut state = self.state();
+        state.check_open()?;
+        if let Some(partition) = state.partitions.get(&tp) {
+            return match partition.deleting {
+                true => Err(AppendError::UnknownPartition(tp)),
+                false => Ok(self.ticket(0, -1, partition.created_in)),
+            };
+        }
+        if state.deleted.contains(&tp) {
+            return Err(AppendError::Refused("a deleted partition is not made again"));
+        }
+        let group = state.forming_group(0, self.options.group_bytes_max);
+        state.partitions.insert(tp, Partition { created_in: group, ..Partition::default() });
+        state.submit(group, Frame { kind: FrameKind::Create, tp, batch: None, undo: None });
+        self.writer_wanted.notify_one();
+        Ok(self.ticket(0, -1, group))
+    }
+
+    /// Removes a partition; the ticket says when that is durable.
+    pub(crate) fn submit_delete(&self, tp: TopicPartition) -> Result<Ticket, AppendError> {
+        let mut state = self.state();
+        state.check_open()?;
+        let group = state.forming_group(0, self.options.group_bytes_max);
+        let partition = state.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
+        partition.ok_or(AppendError::UnknownPartition(tp))?.deleting = true;
+        state.submit(group, Frame { kind: FrameKind::Delete, tp, batch: None, undo: None });
+        self.writer_wanted.notify_one();
+        Ok(self.ticket(0, -1, group))
+    }
+
+    pub(crate) fn wake_at(&self, tp: TopicPartition, offset: Offset, waker: &Waker) {
+        let mut state = self.state();
+        let stopped = state.stopped.is_some();
+        let waiting = state.partitions.get_mut(&tp).filter(|p| !stopped && p.high_watermark <= offset);
+        let Some(partition) = waiting else {
+            drop(state);
+            return waker.wake_by_ref();
+        };
+        let known = partition.waiters.iter_mut().find(|(_, known)| known.will_wake(waker));
+        match known {
+            Some(known) => known.0 = known.0.min(offset),
+            None => partition.waiters.push((offset, waker.clone())),
+        }
+    }
+
+    pub(crate) fn last_sequence(&self, tp: TopicPartition, producer_id: i64) -> Option<i32> {
+        self.state().partitions.get(&tp)?.producers.last_sequence(producer_id)
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<TopicPartition> {
+        let state = self.state();
+        let alive = state.partitions.iter().filter(|(_, partition)| !partition.deleting);
+        let mut all: Vec<_> = alive.map(|(tp, _)| *tp).collect();
+        all.sort();
+        all
+    }
+
+    pub(crate) fn stats(&self) -> LogStats {
+        let state = self.state();
+        let poisoned = match &state.stopped {
+            Some(AppendError::Poisoned(why)) => Some(why.to_string()),
+            _ => None,
+        };
+        LogStats {
+            partitions: state.partitions.len(),
+            memory_bytes: state.memory_bytes,
+            unmaterialised_bytes: state.unmaterialised_bytes,
+            poisoned,
+            ..state.stats.clone()
+        }
+    }
+
+    /// Refuses appends from now on; what was accepted is still written.
+    pub(crate) fn refuse_more(&self) -> Result<(), LogError> {
+        let mut state = self.state();
+        state.check_open()?;
+        state.stopped = Some(AppendError::Closed);
+        let wakers: Vec<Waker> = state.all_waiters();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Tells the threads to end once what was accepted is written.
+    pub(crate) fn end(&self) {
+        self.state().ending = true;
+        self.writer_wanted.notify_all();
+        self.segments_wanted.notify_all();
+    }
+
+    /// Blocks until a group forms; false once the log ends and none is left.
+    pub(crate) fn wait_for_group(&self) -> bool {
+        let idle = |state: &mut State| state.forming.is_empty() && !state.ending;
+        let state = self.writer_wanted.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+        !state.forming.is_empty()
+    }
+
+    /// Blocks until segments should be written, `Some(true)` with a checkpoint; at least for
+    /// `pause` if given. `None` once the log ends.
+    pub(crate) fn wait_for_segments(&self, pause: Option<Duration>) -> Option<bool> {
+        let mut state = self.state();
+        if let Some(pause) = pause {
+            let ending = self.segments_wanted.wait_timeout_while(state, pause, |state| !state.ending);
+            state = ending.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let limit = self.options.materialise_bytes;
+        let idle = |state: &mut State| {
+            let poisoned = matches!(state.stopped, Some(AppendError::Poisoned(_)));
+            let wanted = state.checkpoint_wanted || state.materialisable_bytes() >= limit;
+            !state.ending && (poisoned || !wanted)
+        };
+        let state = self.segments_wanted.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        (!state.ending).then_some(state.checkpoint_wanted)
+    }
+
+    pub(crate) fn unlock_directory(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// A log without threads makes progress when somebody waits.
+impl Drive for Core {
+    fn drive(&self) {
+        self.write_group();
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), AppendError> {
+        self.stopped.clone().map_or(Ok(()), Err)
+    }
+
+    /// Bytes that wait for segments and are not still waiting for their own sync.
+    fn materialisable_bytes(&self) -> u64 {
+        let forming: usize = self.forming.iter().map(|group| group.bytes).sum();
+        self.unmaterialised_bytes.saturating_sub(forming as u64 + self.writing_bytes)
+    }
+
+    /// Number of the group that a frame with `bytes` of payload would join.
+    fn forming_group(&self, bytes: usize, bytes_max: usize) -> u64 {
+        match self.forming.back() {
+            Some(group) if group.bytes + bytes + FRAME_BYTES <= bytes_max => group.number,
+            _ => self.next_group,
+        }
+    }
+
+    /// Adds a frame to group `number`, which [`State::forming_group`] named under the same lock.
+    fn submit(&mut self, number: u64, frame: Frame) {
+        let bytes = frame.wal_bytes();
+        match self.forming.back_mut().filter(|group| group.number == number) {
+            Some(group) => {
+                group.bytes += bytes;
+                group.frames.push(frame);
+            }
+            None => {
+                self.next_group = number + 1;
+                self.forming.push_back(Group { number, frames: vec![frame], bytes });
+            }
+        }
+    }
+
+    fn all_waiters(&mut self) -> Vec<Waker> {
+        let partitions = self.partitions.values_mut();
+        partitions.flat_map(|partition| partition.waiters.drain(..)).map(|(_, waker)| waker).collect()
+    }
+
+    /// Forgets batches that are in segments, oldest appends first, until `bytes_max` are left.
+    fn evict(&mut self, bytes_max: u64) {
+        while self.memory_bytes > bytes_max {
+            let Some((tp, base_offset)) = self.cached.front().copied() else { return };
+            if let Some(partition) = self.partitions.get_mut(&tp) {
+                let front = partition.tail.front().map(|entry| entry.batch.base_offset());
+                if front == Some(base_offset) {
+                    if base_offset >= partition.materialised {
+                        return;
+                    }
+                    let evicted = partition.tail.pop_front();
+                    self.memory_bytes -= evicted.map_or(0, |entry| entry.batch.bytes().len() as u64);
+                }
+            }
+            self.cached.pop_front();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Moving durable batches from memory to segments, and saying so in the checkpoint.
+
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use highwater_env::{Offset, TopicPartition};
+
+use super::{Core, SegmentsAtWork};
+use crate::checkpoint::{Checkpoint, PartitionCheckpoint};
+use crate::segment::Segment;
+use crate::{LogBatch, LogError};
+
+/// What is to be written for one partition.
+struct Run {
+    tp: TopicPartition,
+    batches: Vec<LogBatch>,
+    active: Option<Arc<Segment>>,
+}
+
+impl Core {
+    /// Writes durable batches to segments, without syncing.
+    pub(crate) fn materialise(&self) -> Result<(), LogError> {
+        let mut at_work = self.segments_at_work();
+        self.write_runs(&mut at_work, self.runs())
+    }
+
+    /// Writes and syncs segments and records what they hold: write-ahead files up to here can be
+    /// used again.
+    pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
+        let mut at_work = self.segments_at_work();
+        let (mut checkpoint, runs, removed) = self.snapshot();
+        let ends: Vec<Offset> = checkpoint.partitions.iter().map(|p| p.next_offset).collect();
+        let written = self.write_runs(&mut at_work, runs);
+        let done = written.and_then(|()| {
+            self.sync_segments(&mut at_work)?;
+            let state = self.state();
+            for (partition, end) in checkpoint.partitions.iter_mut().zip(ends) {
+                let Some(live) = state.partitions.get(&partition.tp) else { continue };
+                assert_eq!(live.materialised, end, "all durable batches were written");
+                partition.segments = live.segments.iter().map(|segment| segment.checkpoint()).collect();
+            }
+            // Deleted meanwhile: the write-ahead log says so.
+            checkpoint.partitions.retain(|partition| state.partitions.contains_key(&partition.tp));
+            drop(state);
+            checkpoint.write(self.disk.as_ref(), &self.layout.root)
+        });
+        let mut state = self.state();
+        if let Err(e) = done {
+            state.removed.extend(removed);
+            return Err(e);
+        }
+        state.checkpointed = checkpoint.sequence;
+        state.checkpoint_wanted = false;
+        state.stats.checkpoints += 1;
+        drop(state);
+        for tp in removed {
+            let dir = self.layout.partition(tp);
+            self.disk.remove_dir_all(&dir).map_err(LogError::io("remove", &dir))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is still in memory, a checkpoint, and all indexes: after it, segments hold all.
+    pub(crate) fn settle(&self) -> Result<(), LogError> {
+        self.checkpoint()?;
+        let segments: Vec<Arc<Segment>> = {
+            let state = self.state();
+            state.partitions.values().flat_map(|partition| partition.segments.iter().cloned()).collect()
+        };
+        for segment in segments {
+            // Indexes are disposable.
+            if let Err(e) = segment.write_indexes() {
+                tracing::warn!("index not written: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    fn segments_at_work(&self) -> MutexGuard<'_, SegmentsAtWork> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn runs(&self) -> Vec<Run> {
+        let state = self.state();
+        let run = |(tp, partition): (&TopicPartition, &crate::partition::Partition)| Run {
+            tp: *tp,
+            batches: partition.unmaterialised(),
+            active: partition.segments.last().cloned(),
+        };
+        let waiting = state.partitions.iter().filter(|(_, p)| p.materialised < p.high_watermark);
+        let mut runs: Vec<Run> = waiting.map(run).collect();
+        runs.sort_by_key(|run| run.tp);
+        runs
+    }
+
+    /// One moment: what is durable, and what of it must still be written.
+    fn snapshot(&self) -> (Checkpoint, Vec<Run>, Vec<TopicPartition>) {
+        let mut state = self.state();
+        // A partition that is not durable yet would survive its refusal: leave it to the
+        // write-ahead log.
+        let known = state.partitions.iter().filter(|(_, partition)| partition.created_in <= state.published);
+        let mut partitions: Vec<_> = known
+            .map(|(tp, partition)| PartitionCheckpoint {
+                tp: *tp,
+                log_start_offset: partition.log_start_offset,
+                next_offset: partition.high_watermark,
+                segments: Vec::new(),
+                producers: partition.producers.below(partition.high_watermark),
+            })
+            .collect();
+        partitions.sort_by_key(|partition| partition.tp);
+        let checkpoint = Checkpoint { sequence: state.wal_durable, partitions };
+        let removed = std::mem::take(&mut state.removed);
+        let mut runs = Vec::new();
+        for (tp, partition) in &state.partitions {
+            if partition.materialised < partition.high_watermark {
+                let active = partition.segments.last().cloned();
+                runs.push(Run { tp: *tp, batches: partition.unmaterialised(), active });
+            }
+        }
+        runs.sort_by_key(|run| run.tp);
+        (checkpoint, runs, removed)
+    }
+
+    fn write_runs(&self, at_work: &mut SegmentsAtWork, runs: Vec<Run>) -> Result<(), LogError> {
+        for run in runs {
+            self.write_run(at_work, run)?;
+        }
+        self.state().evict(self.options.tail_cache_bytes);
+        Ok(())
+    }
+
+    fn write_run(&self, at_work: &mut SegmentsAtWork, mut run: Run) -> Result<(), LogError> {
+        let dir = self.layout.partition(run.tp);
+        let mut rest = &run.batches[..];
+        while let Some(first) = rest.first() {
+            let segment = match run.active.take() {
+                Some(active) if active.has_room(first, self.options.segment_bytes_max) => active,
+                full => self.roll(at_work, &run, full, &dir, first.base_offset())?,
+            };
+            let n = self.fitting(&segment, rest);
+            let (now, later) = rest.split_at(n);
+            segment.append(now).map_err(LogError::io("write", &segment.path("log")))?;
+            if !at_work.dirty.iter().any(|dirty| Arc::ptr_eq(dirty, &segment)) {
+                at_work.dirty.push(Arc::clone(&segment));
+            }
+            self.written(run.tp, &segment, now);
+            run.active = Some(segment);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// How many of `batches` still belong into `segment`, at least one.
+    fn fitting(&self, segment: &Segment, batches: &[LogBatch]) -> usize {
+        let mut bytes = segment.checkpoint().bytes;
+        let fits = |batch: &LogBatch| {
+            bytes += batch.bytes().len() as u64;
+            bytes <= self.options.segment_bytes_max
+                && batch.last_offset() - segment.base_offset <= i64::from(i32::MAX)
+        };
+        batches.iter().map(fits).take_while(|fits| *fits).count().max(1)
+    }
+
+    fn roll(
+        &self,
+        at_work: &mut SegmentsAtWork,
+        run: &Run,
+        full: Option<Arc<Segment>>,
+        dir: &Path,
+        base_offset: Offset,
+    ) -> Result<Arc<Segment>, LogError> {
+        match full {
+            Some(full) => {
+                if let Err(e) = full.write_indexes() {
+                    tracing::warn!("index not written: {e}");
+                }
+            }
+            None => self.disk.create_dir_all(dir).map_err(LogError::io("create", dir))?,
+        }
+        let segment = Segment::create(&self.disk, dir, base_offset).map_err(LogError::io("create", dir))?;
+        if !at_work.dirty_dirs.contains(&run.tp) {
+            at_work.dirty_dirs.push(run.tp);
+        }
+        Ok(Arc::new(segment))
+    }
+
+    /// Batches are in the segment's file: readers may find them there.
+    fn written(&self, tp: TopicPartition, segment: &Arc<Segment>, batches: &[LogBatch]) {
+        let mut state = self.state();
+        let Some(partition) = state.partitions.get_mut(&tp) else { return };
+        if partition.segments.last().is_none_or(|last| !Arc::ptr_eq(last, segment)) {
+            partition.segments.push(Arc::clone(segment));
+        }
+        partition.materialised = batches.last().map_or(partition.materialised, LogBatch::next_offset);
+        let bytes: usize = batches.iter().map(|batch| batch.bytes().len()).sum();
+        state.unmaterialised_bytes -= bytes as u64;
+    }
+
+    fn sync_segments(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+        while let Some(segment) = at_work.dirty.last() {
+            let path = segment.path("log");
+            if let Err(e) = segment.sync() {
+                // Written pages may be gone, and the segment would be believed at the next sync.
+                self.poison(&e);
+                return Err(LogError::io("sync", &path)(e));
+            }
+            at_work.dirty.pop();
+        }
+        while let Some(tp) = at_work.dirty_dirs.last() {
+            let dir = self.layout.partition(*tp);
+            self.disk.sync_dir(&dir).map_err(LogError::io("sync", &dir))?;
+            at_work.dirty_dirs.pop();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! One partition in memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use highwater_env::{Offset, Reservation};
+
+use crate::producers::Producers;
+use crate::segment::Segment;
+use crate::{Bounds, LogBatch};
+
+/// Offsets: segments hold `[log_start_offset, materialised)`, the tail holds
+/// `[its first batch, log_end_offset)`; the tail starts at or before `materialised`.
+#[derive(Default)]
+pub(crate) struct Partition {
+    pub(crate) log_start_offset: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) log_end_offset: Offset,
+    pub(crate) materialised: Offset,
+    pub(crate) tail: VecDeque<TailBatch>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) producers: Producers,
+    /// Who waits for the high watermark to pass an offset.
+    pub(crate) waiters: Vec<(Offset, Waker)>,
+    /// The group that makes it, to wait for when it is made twice; 0 once recovered.
+    pub(crate) created_in: u64,
+    /// Set while its deletion is on its way to disk.
+    pub(crate) deleting: bool,
+}
+
+/// A batch in memory, with what it holds of the budget (nothing if recovered beyond it).
+pub(crate) struct TailBatch {
+    pub(crate) batch: LogBatch,
+    pub(crate) _reservation: Option<Reservation>,
+}
+
+impl Partition {
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            log_start_offset: self.log_start_offset,
+            // Transactions are refused so far, so that none can be open.
+            last_stable_offset: self.high_watermark,
+            high_watermark: self.high_watermark,
+            log_end_offset: self.log_end_offset,
+        }
+    }
+
+    /// Durable batches in memory from the one that contains `from`; `None` if that one is not in
+    /// memory.
+    pub(crate) fn read_tail(&self, from: Offset, bytes_max: usize) -> Option<Vec<LogBatch>> {
+        let after = self.tail.partition_point(|entry| entry.batch.base_offset() <= from);
+        let first = after.checked_sub(1)?;
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        for entry in self.tail.range(first..) {
+            let batch = &entry.batch;
+            bytes += batch.bytes().len();
+            if batch.last_offset() >= self.high_watermark || (!batches.is_empty() && bytes > bytes_max) {
+                break;
+            }
+            batches.push(batch.clone());
+        }
+        Some(batches)
+    }
+
+    /// Durable batches that are not in segments yet.
+    pub(crate) fn unmaterialised(&self) -> Vec<LogBatch> {
+        let first = self.tail.partition_point(|entry| entry.batch.base_offset() < self.materialised);
+        let waiting = self.tail.range(first..).map(|entry| &entry.batch);
+        waiting.take_while(|batch| batch.last_offset() < self.high_watermark).cloned().collect()
+    }
+
+    /// The segment that contains `offset`.
+    pub(crate) fn segment_of(&self, offset: Offset) -> Option<Arc<Segment>> {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
+        self.segments[..after].last().cloned()
+    }
+
+    /// Waiters whose offset lies below the high watermark.
+    pub(crate) fn due_waiters(&mut self) -> impl Iterator<Item = Waker> {
+        let high_watermark = self.high_watermark;
+        let due: Vec<_> = self.waiters.extract_if(.., |(offset, _)| *offset < high_watermark).collect();
+        due.into_iter().map(|(_, waker)| waker)
+    }
+}

@@ -1,0 +1,148 @@
+//! What a partition remembers of idempotent producers (KIP-98): enough to recognise a repeated
+//! batch and to refuse a gap.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use highwater_env::Offset;
+
+use crate::batch::{ProducerBatch, add_sequence};
+use crate::{AppendError, LogBatch};
+
+/// How many batches a producer may have in flight, as in Kafka.
+const BATCHES_KEPT: usize = 5;
+/// How many producers one partition remembers; beyond it the one silent for longest is forgotten.
+const PRODUCERS_MAX: usize = 4096;
+
+/// One of a producer's last batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) base_sequence: i32,
+    pub(crate) last_sequence: i32,
+    pub(crate) base_offset: Offset,
+    pub(crate) last_offset: Offset,
+    /// The ticket's group; 0 once recovered from disk.
+    pub(crate) group: u64,
+}
+
+/// One producer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Producer {
+    pub(crate) epoch: i16,
+    /// Its last batches, oldest first.
+    pub(crate) sent: VecDeque<Sent>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Producers {
+    by_id: BTreeMap<i64, Producer>,
+}
+
+/// What is to be done with a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Append,
+    Repeated(Sent),
+}
+
+/// A producer's state before a batch, to be put back if the batch is given up.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    producer_id: i64,
+    before: Option<Producer>,
+}
+
+impl Producers {
+    /// Kafka's rules: an unknown producer may start anywhere, a new epoch starts at 0, within an
+    /// epoch no gap.
+    pub(crate) fn check(&self, batch: &ProducerBatch) -> Result<Verdict, AppendError> {
+        let producer_id = batch.producer_id;
+        let known = self.by_id.get(&producer_id).filter(|_| producer_id >= 0);
+        let Some((known, last)) = known.and_then(|known| Some((known, known.sent.back()?))) else {
+            return Ok(Verdict::Append);
+        };
+        let (got, epoch) = (batch.base_sequence, batch.producer_epoch);
+        if epoch < known.epoch {
+            return Err(AppendError::FencedProducer { producer_id, got: epoch, current: known.epoch });
+        }
+        if epoch > known.epoch {
+            return match got {
+                0 => Ok(Verdict::Append),
+                _ => Err(AppendError::OutOfOrderSequence { producer_id, got, expected: 0 }),
+            };
+        }
+        let same = |sent: &&Sent| sent.base_sequence == got && sent.last_sequence == batch.last_sequence;
+        if let Some(sent) = known.sent.iter().find(same) {
+            return Ok(Verdict::Repeated(*sent));
+        }
+        let expected = add_sequence(last.last_sequence, 1);
+        if got == expected {
+            return Ok(Verdict::Append);
+        }
+        // Sequences wrap: what lies up to half the circle behind is old, the rest is a gap.
+        let behind = expected.wrapping_sub(got) & i32::MAX;
+        match behind <= i32::MAX / 2 {
+            true => Err(AppendError::DuplicateSequence { producer_id, got }),
+            false => Err(AppendError::OutOfOrderSequence { producer_id, got, expected }),
+        }
+    }
+
+    /// Remembers an appended batch.
+    pub(crate) fn sent(&mut self, batch: &LogBatch, group: u64) -> Option<Undo> {
+        let producer_id = batch.producer_id();
+        if producer_id < 0 {
+            return None;
+        }
+        let before = self.by_id.get(&producer_id).cloned();
+        let producer = self.by_id.entry(producer_id).or_default();
+        if producer.epoch != batch.producer_epoch() {
+            *producer = Producer { epoch: batch.producer_epoch(), sent: VecDeque::new() };
+        }
+        if producer.sent.len() == BATCHES_KEPT {
+            producer.sent.pop_front();
+        }
+        producer.sent.push_back(Sent {
+            base_sequence: batch.base_sequence(),
+            last_sequence: batch.last_sequence(),
+            base_offset: batch.base_offset(),
+            last_offset: batch.last_offset(),
+            group,
+        });
+        if self.by_id.len() > PRODUCERS_MAX {
+            self.forget_oldest();
+        }
+        Some(Undo { producer_id, before })
+    }
+
+    fn forget_oldest(&mut self) {
+        let last_offset = |producer: &Producer| producer.sent.back().map_or(-1, |sent| sent.last_offset);
+        let oldest = self.by_id.iter().min_by_key(|(_, producer)| last_offset(producer)).map(|(id, _)| *id);
+        if let Some(id) = oldest {
+            self.by_id.remove(&id);
+        }
+    }
+
+    pub(crate) fn undo(&mut self, undo: Undo) {
+        match undo.before {
+            Some(producer) => self.by_id.insert(undo.producer_id, producer),
+            None => self.by_id.remove(&undo.producer_id),
+        };
+    }
+
+    pub(crate) fn last_sequence(&self, producer_id: i64) -> Option<i32> {
+        Some(self.by_id.get(&producer_id)?.sent.back()?.last_sequence)
+    }
+
+    /// All producers as far as their batches lie below `high_watermark`: for a checkpoint.
+    pub(crate) fn below(&self, high_watermark: Offset) -> Vec<(i64, Producer)> {
+        let durable = |producer: &Producer| {
+            let sent = producer.sent.iter().filter(|sent| sent.last_offset < high_watermark);
+            Producer { epoch: producer.epoch, sent: sent.copied().collect() }
+        };
+        let all = self.by_id.iter().map(|(id, producer)| (*id, durable(producer)));
+        all.filter(|(_, producer)| !producer.sent.is_empty()).collect()
+    }
+
+    pub(crate) fn restore(producers: Vec<(i64, Producer)>) -> Self {
+        Self { by_id: producers.into_iter().collect() }
+    }
+}

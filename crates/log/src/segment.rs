@@ -1,0 +1,328 @@
+//! A run of a partition's batches in one file, in Apache Kafka's own format.
+//!
+//! ```text
+//! <base offset, 20 digits>.log        batches end to end
+//!                        .index       entries of 8 bytes: last offset of a batch - base offset, its byte position
+//!                        .timeindex   entries of 12 bytes: largest timestamp so far, its offset - base offset
+//! ```
+//! Integers are big-endian. An index entry stands for about 4 KiB. Indexes are written when a
+//! segment is rolled and when the log closes, never synced, checked on use and rebuilt from the
+//! `.log` file when missing or wrong. What the `.log` file holds is known from the checkpoint.
+
+mod index;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use highwater_env::{Disk, DiskFile, Offset, OpenMode};
+
+use crate::batch::{self, BATCH_HEADER_BYTES, Peek};
+use crate::checkpoint::SegmentCheckpoint;
+use crate::{LogBatch, ReadError};
+use index::SparseIndex;
+
+/// Bytes read at a time when a segment is walked.
+const WALK_BYTES: usize = 128 << 10;
+
+pub(crate) struct Segment {
+    pub(crate) base_offset: Offset,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    file: OnceLock<Arc<dyn DiskFile>>,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    bytes: u64,
+    max_timestamp: i64,
+    index: Option<SparseIndex>,
+    /// Whether the index files lag behind.
+    index_stale: bool,
+}
+
+impl Segment {
+    /// An empty segment, its file made.
+    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> io::Result<Self> {
+        let content = Content {
+            bytes: 0,
+            max_timestamp: i64::MIN,
+            index: Some(SparseIndex::empty(base_offset)),
+            index_stale: true,
+        };
+        let segment = Self::new(disk, dir, base_offset, content);
+        let file = disk.open(&segment.path("log"), OpenMode::Create)?;
+        file.set_len(0)?;
+        let _ = segment.file.set(file);
+        Ok(segment)
+    }
+
+    /// A segment that a checkpoint names.
+    pub(crate) fn existing(disk: &Arc<dyn Disk>, dir: &Path, found: &SegmentCheckpoint) -> Self {
+        let content = Content {
+            bytes: found.bytes,
+            max_timestamp: found.max_timestamp,
+            index: None,
+            index_stale: false,
+        };
+        Self::new(disk, dir, found.base_offset, content)
+    }
+
+    fn new(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset, content: Content) -> Self {
+        let (disk, dir) = (Arc::clone(disk), dir.to_owned());
+        Self { base_offset, disk, dir, file: OnceLock::new(), content: Mutex::new(content) }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn path(&self, extension: &str) -> PathBuf {
+        self.dir.join(format!("{:020}.{extension}", self.base_offset))
+    }
+
+    fn file(&self) -> io::Result<&Arc<dyn DiskFile>> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let file = self.disk.open(&self.path("log"), OpenMode::ReadWrite)?;
+        Ok(self.file.get_or_init(|| file))
+    }
+
+    pub(crate) fn checkpoint(&self) -> SegmentCheckpoint {
+        let content = self.content();
+        let (bytes, max_timestamp) = (content.bytes, content.max_timestamp);
+        SegmentCheckpoint { base_offset: self.base_offset, bytes, max_timestamp }
+    }
+
+    /// Whether a batch may still be added.
+    pub(crate) fn has_room(&self, batch: &LogBatch, bytes_max: u64) -> bool {
+        let bytes = self.content().bytes;
+        let fits = bytes == 0 || bytes + batch.bytes().len() as u64 <= bytes_max;
+        fits && batch.last_offset() - self.base_offset <= i64::from(i32::MAX)
+    }
+
+    /// Adds batches behind the last one; not synced. One caller at a time.
+    pub(crate) fn append(&self, batches: &[LogBatch]) -> io::Result<()> {
+        let start = self.content().bytes;
+        let parts: Vec<&[u8]> = batches.iter().map(|batch| &batch.bytes()[..]).collect();
+        self.file()?.write_all_parts_at(&parts, start)?;
+        let mut content = self.content();
+        for batch in batches {
+            let (pos, len) = (content.bytes, batch.bytes().len());
+            if let Some(index) = &mut content.index {
+                index.add(pos, len, batch.last_offset(), batch.max_timestamp());
+            }
+            content.bytes += len as u64;
+            content.max_timestamp = content.max_timestamp.max(batch.max_timestamp());
+        }
+        content.index_stale = true;
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file()?.sync_data()
+    }
+
+    /// Cuts what a crash left behind the last checkpointed batch; says how long the file was.
+    pub(crate) fn cut_to_checkpoint(&self) -> io::Result<u64> {
+        let (file, bytes) = (self.file()?, self.content().bytes);
+        let len = file.len()?;
+        if len > bytes {
+            file.set_len(bytes)?;
+        }
+        Ok(len)
+    }
+
+    /// Writes both index files if they lag behind.
+    pub(crate) fn write_indexes(&self) -> Result<(), ReadError> {
+        if !self.content().index_stale {
+            return Ok(());
+        }
+        let complete = self.content().index.as_ref().is_some_and(SparseIndex::is_complete);
+        if !complete {
+            let index = self.rebuild_index()?;
+            self.content().index = Some(index);
+        }
+        let (offsets, times) = match &self.content().index {
+            Some(index) => index.encode(),
+            None => return Ok(()),
+        };
+        let write = |extension: &str, bytes: &[u8]| {
+            let file = self.disk.open(&self.path(extension), OpenMode::Create)?;
+            file.write_all_at(bytes, 0)?;
+            file.set_len(bytes.len() as u64)
+        };
+        write("index", &offsets).and_then(|()| write("timeindex", &times)).map_err(|e| self.io(e))?;
+        self.content().index_stale = false;
+        Ok(())
+    }
+
+    /// Whole batches from the one that contains `from`, at most `bytes_max` bytes but always one.
+    pub(crate) fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<LogBatch>, ReadError> {
+        let (pos, first) = self.locate(from)?;
+        let end = self.content().bytes;
+        let want = (bytes_max.max(first.length) as u64).min(end.saturating_sub(pos));
+        let want = usize::try_from(want).map_err(|_| self.corrupt(pos, "read beyond memory".into()))?;
+        if first.length > want {
+            return Err(self.corrupt(pos, format!("batch of {} bytes, {want} are left", first.length)));
+        }
+        let mut buf = vec![0; want];
+        self.file().and_then(|file| file.read_exact_at(&mut buf, pos)).map_err(|e| self.io(e))?;
+        self.split(Bytes::from(buf), pos, first.base_offset, end)
+    }
+
+    /// Cuts a stretch of the file into checked batches; an incomplete last one is left out.
+    fn split(&self, mut rest: Bytes, pos: u64, base: Offset, end: u64) -> Result<Vec<LogBatch>, ReadError> {
+        let (mut pos, mut due) = (pos, base);
+        let mut batches = Vec::new();
+        while !rest.is_empty() {
+            let len = match batch::encoded_len(&rest) {
+                Ok(len) => len,
+                Err(batch::BatchError::TooShort { needed, .. }) if pos + needed as u64 <= end => break,
+                Err(e) => return Err(self.corrupt(pos, e.to_string())),
+            };
+            let batch = LogBatch::parse(rest.split_to(len)).map_err(|e| self.corrupt(pos, e.to_string()))?;
+            if batch.base_offset() != due {
+                return Err(self.corrupt(pos, format!("base offset {}, expected {due}", batch.base_offset())));
+            }
+            if batch.bytes()[12..16] != [0; 4] {
+                return Err(self.corrupt(pos, "leader epoch is not 0".into()));
+            }
+            due = batch.next_offset();
+            pos += len as u64;
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    /// Position and header of the batch that contains `offset`.
+    fn locate(&self, offset: Offset) -> Result<(u64, Peek), ReadError> {
+        self.load_index()?;
+        if let Some(found) = self.locate_by_index(offset)? {
+            return Ok(found);
+        }
+        // The index was wrong: it is disposable.
+        let index = self.rebuild_index()?;
+        let mut content = self.content();
+        content.index = Some(index);
+        content.index_stale = true;
+        drop(content);
+        self.locate_by_index(offset)?
+            .ok_or_else(|| self.corrupt(0, format!("offset {offset} cannot be found")))
+    }
+
+    fn locate_by_index(&self, offset: Offset) -> Result<Option<(u64, Peek)>, ReadError> {
+        let floor = self.content().index.as_ref().and_then(|index| index.floor(offset));
+        let (mut pos, mut due) = (0, self.base_offset);
+        if let Some((last_offset, at)) = floor {
+            match self.peek(at)? {
+                Some(peek) if peek.last_offset == last_offset => {
+                    (pos, due) = (at + peek.length as u64, last_offset + 1);
+                }
+                _ => return Ok(None),
+            }
+            if last_offset == offset {
+                return Ok(self.peek(at)?.map(|peek| (at, peek)));
+            }
+        }
+        loop {
+            let peek = self.peek(pos)?.filter(|peek| peek.base_offset == due);
+            let peek = peek.ok_or_else(|| self.corrupt(pos, format!("no batch at offset {due}")))?;
+            if peek.last_offset >= offset {
+                return Ok(Some((pos, peek)));
+            }
+            (pos, due) = (pos + peek.length as u64, peek.last_offset + 1);
+        }
+    }
+
+    /// The batch header at `pos`, unchecked; `None` beyond the end or if it is none.
+    fn peek(&self, pos: u64) -> Result<Option<Peek>, ReadError> {
+        if pos + BATCH_HEADER_BYTES as u64 > self.content().bytes {
+            return Ok(None);
+        }
+        let mut head = [0; BATCH_HEADER_BYTES];
+        self.file().and_then(|file| file.read_exact_at(&mut head, pos)).map_err(|e| self.io(e))?;
+        Ok(batch::peek(&head))
+    }
+
+    fn load_index(&self) -> Result<(), ReadError> {
+        if self.content().index.is_some() {
+            return Ok(());
+        }
+        let bytes = self.content().bytes;
+        let stored = self.disk.open(&self.path("index"), OpenMode::Read).and_then(|file| file.read_all());
+        let index = stored.ok().and_then(|stored| SparseIndex::decode(self.base_offset, &stored, bytes));
+        let index = match index {
+            Some(index) => index,
+            None => self.rebuild_index()?,
+        };
+        self.content().index.get_or_insert(index);
+        Ok(())
+    }
+
+    fn rebuild_index(&self) -> Result<SparseIndex, ReadError> {
+        let mut index = SparseIndex::empty(self.base_offset);
+        self.walk(|pos, peek| {
+            index.add(pos, peek.length, peek.last_offset, peek.max_timestamp);
+            true
+        })?;
+        Ok(index)
+    }
+
+    /// The largest timestamp its batches declare, ms since the Unix epoch.
+    pub(crate) fn max_timestamp(&self) -> i64 {
+        self.content().max_timestamp
+    }
+
+    /// Base offset of the first batch whose largest timestamp is at least `timestamp_ms`.
+    pub(crate) fn first_batch_at(&self, timestamp_ms: i64) -> Result<Option<Offset>, ReadError> {
+        let mut found = None;
+        self.walk(|_, peek| {
+            if peek.max_timestamp >= timestamp_ms {
+                found = Some(peek.base_offset);
+            }
+            found.is_none()
+        })?;
+        Ok(found)
+    }
+
+    /// Shows each batch's header in order, until told to stop.
+    fn walk(&self, mut each: impl FnMut(u64, Peek) -> bool) -> Result<(), ReadError> {
+        let end = self.content().bytes;
+        let file = self.file().map_err(|e| self.io(e))?;
+        let (mut window, mut window_pos, mut pos) = (Vec::new(), 0_u64, 0_u64);
+        let mut due = self.base_offset;
+        while pos < end {
+            let behind = pos - window_pos;
+            if behind + BATCH_HEADER_BYTES as u64 > window.len() as u64 {
+                let n = (end - pos).min(WALK_BYTES as u64);
+                window.resize(usize::try_from(n).unwrap_or(WALK_BYTES), 0);
+                file.read_exact_at(&mut window, pos).map_err(|e| self.io(e))?;
+                window_pos = pos;
+            }
+            let at = usize::try_from(pos - window_pos).unwrap_or(usize::MAX);
+            let head = window.get(at..).and_then(|rest| rest.first_chunk::<BATCH_HEADER_BYTES>());
+            let peek = head.and_then(batch::peek).filter(|peek| peek.base_offset == due);
+            let peek = peek.filter(|peek| pos + peek.length as u64 <= end);
+            let peek = peek.ok_or_else(|| self.corrupt(pos, format!("no batch at offset {due}")))?;
+            if !each(pos, peek) {
+                return Ok(());
+            }
+            (pos, due) = (pos + peek.length as u64, peek.last_offset + 1);
+        }
+        Ok(())
+    }
+
+    fn io(&self, source: io::Error) -> ReadError {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.corrupt(self.content().bytes, "the file is cut short".into()),
+            _ => ReadError::Io { path: self.path("log"), source },
+        }
+    }
+
+    fn corrupt(&self, pos: u64, what: String) -> ReadError {
+        ReadError::Corrupt { path: self.path("log"), pos, what }
+    }
+}
