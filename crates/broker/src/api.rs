@@ -6,6 +6,7 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 pub(crate) mod fetch;
+mod find_coordinator;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
@@ -25,7 +26,7 @@ use crate::wire::{WireError, WireReader, WireWriter};
 pub(crate) struct Api {
     pub(crate) key: i16,
     pub(crate) name: &'static str,
-    /// The lowest version announced. Below `min` only for Produce: librdkafka before 2.10 switches
+    /// The lowest version announced. Below `min` only for Produce: librdkafka up to 2.11 switches
     /// compression off unless version 0 is announced (KAFKA-18659).
     pub(crate) announced_min: i16,
     /// The lowest version served.
@@ -89,7 +90,7 @@ impl Api {
     }
 }
 
-pub(crate) const API_COUNT: usize = 10;
+pub(crate) const API_COUNT: usize = 11;
 
 /// Every API, by key. Lowest versions as in Apache Kafka 4 (KIP-896).
 #[rustfmt::skip]
@@ -98,6 +99,7 @@ pub(crate) static APIS: [Api; API_COUNT] = [
     Api::hot(1, "Fetch", 4, 18, 12, Serve::Fetch),
     Api::control(2, "ListOffsets", 1, 10, &list_offsets::SHAPE, list_offsets::answer),
     Api::control(3, "Metadata", 0, 13, &metadata::SHAPE, metadata::answer),
+    Api::control(10, "FindCoordinator", 0, 6, &find_coordinator::SHAPE, find_coordinator::answer),
     Api::hot(18, "ApiVersions", 0, 4, 3, Serve::ApiVersions),
     Api::control(19, "CreateTopics", 2, 7, &create_topics::SHAPE, create_topics::answer),
     Api::control(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, delete_topics::answer),

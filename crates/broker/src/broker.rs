@@ -27,6 +27,9 @@ pub(crate) const LEADER_EPOCH: i32 = 0;
 /// The topic setting that limits a batch's size, as in Kafka.
 pub(crate) const MESSAGE_BYTES_MAX_CONFIG: &str = "max.message.bytes";
 
+/// Topics whose names begin so are Highwater's own: clients may read them, not make or write them.
+pub(crate) const INTERNAL_PREFIX: &str = "__";
+
 /// A Kafka broker over one log and its topics.
 pub struct Broker {
     pub(crate) log: Log,

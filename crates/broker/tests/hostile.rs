@@ -52,11 +52,12 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// (key, lowest and highest version, first flexible version) of every API but those that would
 /// make or remove topics for real.
-const APIS: [(i16, i16, i16, i16); 8] = [
+const APIS: [(i16, i16, i16, i16); 9] = [
     (0, 3, 13, 9),
     (1, 4, 18, 12),
     (2, 1, 10, 6),
     (3, 0, 13, 9),
+    (10, 0, 6, 3),
     (18, 0, 4, 3),
     (22, 0, 5, 2),
     (32, 1, 4, 4),

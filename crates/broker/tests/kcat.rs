@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use common::Node;
 use highwater_broker::BrokerOptions;
+use highwater_log::Compression;
 use tempfile::TempDir;
 
 fn kcat_is_missing() -> bool {
@@ -61,6 +62,12 @@ fn cpu_seconds() -> f64 {
     ticks / TICKS_PER_SECOND
 }
 
+/// How the first stored batch is compressed.
+fn stored_compression(node: &Node, topic: &str) -> Compression {
+    let tp = node.topics.get(topic).unwrap().partition(0);
+    node.log.read(tp, 0, 1).unwrap().batches[0].compression()
+}
+
 fn round_trip(node: &Node, dir: &Path, input: &Path, name: &str, settings: &[&str]) {
     let (lines, before, cpu) = (records(), Instant::now(), cpu_seconds());
     run(kcat(node, &["-P", "-t", name]).args(settings).arg("-l").arg(input));
@@ -95,8 +102,15 @@ fn records_come_back_as_they_went() {
     write_lines(&input, records());
     // Topics are made by the first produce.
     round_trip(&node, dir.path(), &input, "none", &[]);
-    for codec in ["gzip", "snappy", "lz4", "zstd"] {
+    let codecs = [
+        ("gzip", Compression::Gzip),
+        ("snappy", Compression::Snappy),
+        ("lz4", Compression::Lz4),
+        ("zstd", Compression::Zstd),
+    ];
+    for (codec, compression) in codecs {
         round_trip(&node, dir.path(), &input, codec, &["-z", codec]);
+        assert_eq!(stored_compression(&node, codec), compression);
     }
     for acks in ["0", "1", "all"] {
         round_trip(&node, dir.path(), &input, &format!("acks-{acks}"), &["-X", &format!("acks={acks}")]);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::api::describe_configs::DYNAMIC_TOPIC_CONFIG;
 use crate::api::encode;
-use crate::broker::{Broker, MESSAGE_BYTES_MAX_CONFIG};
+use crate::broker::{Broker, INTERNAL_PREFIX, MESSAGE_BYTES_MAX_CONFIG};
 use crate::errors::{ErrorCode, topic_error};
 use crate::guard::{Shape, fixed, numbers, structs, text};
 use crate::request::{Refusal, Request};
@@ -69,6 +69,10 @@ impl Made {
 
 fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, (ErrorCode, String)> {
     let name: &str = &asked.name.0;
+    if name.starts_with(INTERNAL_PREFIX) {
+        let message = format!("topics that start with {INTERNAL_PREFIX} are internal");
+        return Err((ErrorCode::InvalidTopic, message));
+    }
     let partitions = partition_count(broker, asked)?;
     match asked.replication_factor {
         0 | ..=-2 => {

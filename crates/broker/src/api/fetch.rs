@@ -142,6 +142,10 @@ impl ParkedFetch {
         if waiting().any(more) {
             return Poll::Ready(());
         }
+        // A stopped log wakes at once, for ever, and brings no more records.
+        if self.broker.log.stats().poisoned.is_some() {
+            return Poll::Pending;
+        }
         for slice in waiting() {
             if let Some(tp) = slice.tp {
                 self.broker.log.wake_at(tp, slice.next_offset, context.waker());

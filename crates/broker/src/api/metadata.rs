@@ -12,7 +12,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::api::{encode, text};
-use crate::broker::{Broker, LEADER_EPOCH};
+use crate::broker::{Broker, INTERNAL_PREFIX, LEADER_EPOCH};
 use crate::errors::{ErrorCode, topic_error};
 use crate::guard::{self, Shape, fixed, structs};
 use crate::request::{Refusal, Request};
@@ -66,7 +66,7 @@ fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Topic, Er
     if let Some(topic) = broker.topics.get(name) {
         return Ok(topic);
     }
-    if !create {
+    if !create || name.starts_with(INTERNAL_PREFIX) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     broker.topics.ensure(name).map_err(|error| topic_error(&error))

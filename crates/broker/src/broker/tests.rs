@@ -1,6 +1,7 @@
 //! Requests handed over as bytes, without sockets.
 
-use std::path::Path;
+mod gate;
+
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_coordinator::{TopicOptions, Topics};
-use highwater_env::{Clock, MemoryBudget, RealDisk, SeededEntropy, SystemClock};
+use highwater_env::{Clock, Disk, MemoryBudget, RealDisk, SeededEntropy, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogBatch, LogOptions};
 use tempfile::TempDir;
 
@@ -29,18 +30,19 @@ fn fixture() -> Fixture {
 }
 
 fn fixture_with(options: BrokerOptions, budget: MemoryBudget) -> Fixture {
+    fixture_on(Arc::new(RealDisk), options, budget)
+}
+
+fn fixture_on(disk: Arc<dyn Disk>, options: BrokerOptions, budget: MemoryBudget) -> Fixture {
     let dir = TempDir::new().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy = Arc::new(SeededEntropy::new(1));
-    let log = open_log(dir.path(), &clock);
+    let log_budget = MemoryBudget::unlimited();
+    let (log, _) =
+        Log::open(disk, Arc::clone(&clock), dir.path(), LogOptions::default(), &log_budget).unwrap();
     let topics = Topics::open(log.clone(), entropy.clone(), TopicOptions::default()).unwrap();
     let broker = Broker::new(log, topics, options, clock, entropy, &budget);
     Fixture { broker: Arc::new(broker), _dir: dir }
-}
-
-fn open_log(dir: &Path, clock: &Arc<dyn Clock>) -> Log {
-    let budget = MemoryBudget::unlimited();
-    Log::open(Arc::new(RealDisk), Arc::clone(clock), dir, LogOptions::default(), &budget).unwrap().0
 }
 
 impl Fixture {
@@ -304,6 +306,28 @@ fn a_fetch_waits_for_records() {
     let before = node.broker.clock.monotonic();
     assert_eq!(node.fetch("t", 2, 30, 1), (0, 2, Bytes::new()));
     assert!(node.broker.clock.monotonic() - before >= Duration::from_millis(30));
+}
+
+/// Neither acknowledged nor served before the sync, whatever the acks asked for.
+#[test]
+fn nothing_is_acknowledged_or_served_before_it_is_durable() {
+    let gate = Arc::new(gate::Gate::default());
+    let disk = Arc::new(gate::GatedDisk(Arc::clone(&gate)));
+    let node = fixture_on(disk, BrokerOptions::default(), MemoryBudget::unlimited());
+    node.create("t");
+    for acks in [1, -1] {
+        let before = node.list_offset("t", -1).1;
+        gate.shut();
+        let handled = node.broker.handle(frame(0, 7, 77, &produce_body("t", 0, acks, &batch(&["a"], 1))));
+        let Handled::Parked(mut parked) = handled else { panic!("answered at once") };
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(parked.poll(context).is_pending() && !parked.is_done());
+        assert_eq!(node.fetch("t", before, 0, 1), (0, before, Bytes::new()));
+        assert_eq!(node.list_offset("t", -1), (0, before));
+        gate.open();
+        assert!(matches!(node.settle(Handled::Parked(parked)), Answer::Reply(_)));
+        assert_eq!(node.list_offset("t", -1), (0, before + 1));
+    }
 }
 
 #[test]

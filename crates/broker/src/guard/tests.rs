@@ -2,7 +2,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use highwater_env::{Entropy, SeededEntropy};
 use kafka_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    DescribeConfigsRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -96,6 +97,7 @@ fn decoded_by_crate(key: i16, version: i16, body: &Bytes) -> Result<usize, Strin
     match key {
         2 => left::<ListOffsetsRequest>(version, body),
         3 => left::<MetadataRequest>(version, body),
+        10 => left::<FindCoordinatorRequest>(version, body),
         18 => left::<ApiVersionsRequest>(version, body),
         19 => left::<CreateTopicsRequest>(version, body),
         20 => left::<DeleteTopicsRequest>(version, body),

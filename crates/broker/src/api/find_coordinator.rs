@@ -1,0 +1,48 @@
+//! FindCoordinator (10): always this node. librdkafka takes this API for the sign that a broker
+//! understands lz4, and compresses nothing without it.
+
+use bytes::Bytes;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
+
+use crate::api::encode;
+use crate::broker::Broker;
+use crate::errors::ErrorCode;
+use crate::guard::{Shape, fixed, text, texts};
+use crate::request::{Refusal, Request};
+
+pub(super) static SHAPE: Shape =
+    Shape { flexible_since: 3, fields: &[text().until(3), fixed(1).since(1), texts().since(4)] };
+
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+/// The first version that asks for several at once (KIP-699).
+const BATCHED_SINCE: i16 = 4;
+
+pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
+    let asked: FindCoordinatorRequest = request.decode()?;
+    let known = matches!(asked.key_type, GROUP | TRANSACTION);
+    let (code, node, host, port) = if known {
+        let options = &broker.options;
+        (ErrorCode::None, options.node_id, options.advertised_host.as_str(), options.advertised_port)
+    } else {
+        broker.count_error();
+        (ErrorCode::InvalidRequest, -1, "", 0)
+    };
+    let (code, node, host) = (code.code(), BrokerId(node), crate::api::text(host));
+    let answer = FindCoordinatorResponse::default();
+    let answer = if request.version < BATCHED_SINCE {
+        answer.with_error_code(code).with_node_id(node).with_host(host).with_port(i32::from(port))
+    } else {
+        let found = asked.coordinator_keys.into_iter().map(|key| {
+            Coordinator::default()
+                .with_key(key)
+                .with_error_code(code)
+                .with_node_id(node)
+                .with_host(host.clone())
+                .with_port(i32::from(port))
+        });
+        answer.with_coordinators(found.collect())
+    };
+    encode(&answer, request.version)
+}
