@@ -1,7 +1,5 @@
 //! Randomness, by argument.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where random numbers come from. Not for secrets.
@@ -27,9 +25,11 @@ pub struct OsEntropy(SeededEntropy);
 
 impl OsEntropy {
     /// A generator with a fresh seed from the operating system.
+    ///
+    /// # Panics
+    /// If the operating system gives no random bytes.
     pub fn new() -> Self {
-        // The standard library seeds its hash keys from the operating system.
-        let seed = RandomState::new().build_hasher().finish();
+        let seed = getrandom::u64().expect("every supported operating system has a source of random bytes");
         Self(SeededEntropy::new(seed))
     }
 }

@@ -51,12 +51,6 @@ pub struct DiskCalls {
     pub names: u64,
 }
 
-impl DiskCalls {
-    fn changes(&self) -> u64 {
-        self.writes + self.syncs + self.dir_syncs + self.names
-    }
-}
-
 struct World {
     entropy: SeededEntropy,
     files: HashMap<u64, Content>,
