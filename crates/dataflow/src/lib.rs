@@ -11,14 +11,24 @@
 //!
 //! It must not know connectors, do I/O, read the clock except by argument, or use tokio.
 
+mod aggregates;
 mod build;
+mod channel;
 mod counters;
 mod error;
+mod exchange;
+mod expressions;
 mod handle;
+mod inputs;
 mod job;
+mod operator;
+mod operators;
 mod pool;
 mod ready;
+pub mod simulate;
+mod source;
 mod task;
+mod windows;
 
 pub use counters::{JobStats, OperatorStats, SplitStats};
 pub use error::JobError;

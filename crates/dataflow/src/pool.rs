@@ -19,6 +19,9 @@ use crate::{Job, JobError, JobHandle};
 /// How long a worker sleeps at most when nothing is ready and no timer is set.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
+/// Messages an instance takes in before others have their turn.
+const INPUTS_PER_STEP: usize = 8;
+
 /// Threads that step the instances of all jobs, fairly between jobs.
 ///
 /// Dropping the pool stops its threads; jobs still in it stand still.
@@ -184,7 +187,7 @@ impl Inner {
 
     fn step(&self, job: u64, instance: &Instance) {
         instance.signal.begin();
-        match step_caught(instance, self.clock.as_ref()) {
+        match step_caught(instance, self.clock.as_ref(), INPUTS_PER_STEP) {
             Step::Ran => instance.signal.again(),
             Step::Blocked => instance.signal.sleep(),
             Step::IdleUntil(at) => {
@@ -202,7 +205,7 @@ impl Inner {
 }
 
 /// Steps an instance; an error or a panic stops its job, not the thread.
-pub(crate) fn step_caught(instance: &Instance, clock: &dyn Clock) -> Step {
+pub(crate) fn step_caught(instance: &Instance, clock: &dyn Clock, inputs_max: usize) -> Step {
     if instance.shared.cancelled.load(Ordering::SeqCst) {
         // Readers, writers and state go now, not when the last handle does.
         lock(&instance.task).take();
@@ -211,7 +214,7 @@ pub(crate) fn step_caught(instance: &Instance, clock: &dyn Clock) -> Step {
     let stepped = catch_unwind(AssertUnwindSafe(|| {
         let mut task = lock(&instance.task);
         match task.as_mut() {
-            Some(task) => task.step(clock),
+            Some(task) => task.step(clock, inputs_max),
             None => Ok(Step::Done),
         }
     }));

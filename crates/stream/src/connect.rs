@@ -33,15 +33,24 @@ pub trait Connect: Send + Sync {
     ///
     /// # Errors
     /// As [`Connect::source`].
-    fn sink(&self, uid: &str, spec: &SinkSpec, input: &arrow::datatypes::SchemaRef, shard: usize)
-    -> Result<Box<dyn SinkConnector>, ConnectorError>;
+    fn sink(
+        &self,
+        uid: &str,
+        spec: &SinkSpec,
+        input: &arrow::datatypes::SchemaRef,
+        shard: usize,
+    ) -> Result<Box<dyn SinkConnector>, ConnectorError>;
 
     /// The part of a sink that makes epochs visible; one for all its writers.
     ///
     /// # Errors
     /// As [`Connect::source`].
-    fn committer(&self, uid: &str, spec: &SinkSpec, input: &arrow::datatypes::SchemaRef)
-    -> Result<Box<dyn Committer>, ConnectorError>;
+    fn committer(
+        &self,
+        uid: &str,
+        spec: &SinkSpec,
+        input: &arrow::datatypes::SchemaRef,
+    ) -> Result<Box<dyn Committer>, ConnectorError>;
 }
 
 /// A table that can be read.
@@ -59,7 +68,11 @@ pub trait SourceConnector: Send {
     ///
     /// # Errors
     /// If the position no longer exists ([`ErrorKind::PositionLost`]) or the split cannot be read.
-    fn open(&mut self, split: &SplitId, from: Option<Position>) -> Result<Box<dyn SplitReader>, ConnectorError>;
+    fn open(
+        &mut self,
+        split: &SplitId,
+        from: Option<Position>,
+    ) -> Result<Box<dyn SplitReader>, ConnectorError>;
 }
 
 /// A reader of one split. Does not block.
@@ -69,6 +82,12 @@ pub trait SplitReader: Send {
     /// # Errors
     /// If the split cannot be read, or a record cannot be decoded and the policy is `fail`.
     fn poll(&mut self, rows_max: usize, waker: &Waker) -> Result<SourcePoll, ConnectorError>;
+
+    /// Where the reader goes on now, also before its first batch: a split opened at the latest end must not
+    /// lose what arrives before its first rows. None: unknown, the last batch's [`SourceBatch::next`] counts.
+    fn position(&self) -> Option<Position> {
+        None
+    }
 
     /// Rows behind the end of the split, if the connector knows.
     fn lag(&self) -> Option<u64> {

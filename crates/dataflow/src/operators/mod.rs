@@ -1,0 +1,54 @@
+//! The operators, one file each.
+
+mod calc;
+mod group_aggregate;
+mod sink;
+mod union;
+mod window_aggregate;
+mod window_table;
+
+pub(crate) use calc::Calc;
+pub(crate) use group_aggregate::GroupAggregate;
+pub(crate) use sink::Sink;
+pub(crate) use union::Union;
+pub(crate) use window_aggregate::WindowAggregate;
+pub(crate) use window_table::WindowTable;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use highwater_env::KeyGroup;
+use highwater_state::OperatorSnapshot;
+use highwater_stream::EventTime;
+
+/// Which instance of an operator this is, and what all of them share.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) uid: String,
+    pub(crate) title: String,
+    pub(crate) shard: usize,
+    pub(crate) shards: usize,
+    pub(crate) schema: SchemaRef,
+    pub(crate) batch_rows_max: usize,
+}
+
+impl Place {
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// This instance's snapshot.
+    pub(crate) fn snapshot(
+        &self,
+        full: bool,
+        watermark: EventTime,
+        sections: Vec<(KeyGroup, Bytes)>,
+    ) -> OperatorSnapshot {
+        let (uid, shard, shards) = (self.uid.clone(), self.shard, self.shards);
+        OperatorSnapshot { uid, shard, shards, full, watermark, sections }
+    }
+}
+
+#[cfg(test)]
+mod tests;
