@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::process::Usage;
 
@@ -68,14 +68,26 @@ impl Report {
     /// Lines for people, or one JSON object.
     pub(super) fn print(&self, as_json: bool) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        let json = json!(self);
         if as_json {
-            writeln!(out, "{json}")?;
+            writeln!(out, "{}", serde_json::to_string(self)?)?;
             return Ok(());
         }
-        for (name, value) in json.as_object().into_iter().flatten() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            writeln!(out, "{:32} {text}", name.replace('_', " "))?;
+        writeln!(out, "{}: {}", self.bench, self.what)?;
+        let figures = [
+            ("events", self.events as f64),
+            ("seconds", self.seconds),
+            ("events per second", self.events_per_second),
+            ("MB per second", self.mb_per_second),
+            ("CPU seconds per million events", self.cpu_seconds_per_million_events),
+            ("peak memory, MB", self.peak_memory_mb),
+            ("fdatasync p50, µs", self.fdatasync_p50_us as f64),
+            ("processors", self.processors as f64),
+        ];
+        for (name, value) in figures {
+            writeln!(out, "  {name:32} {value}")?;
+        }
+        for (name, value) in &self.more {
+            writeln!(out, "  {:32} {value}", name.replace('_', " "))?;
         }
         Ok(())
     }
