@@ -1,0 +1,433 @@
+//! Aggregate calls and `GROUP BY`.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use datafusion_expr::Expr;
+use highwater_stream::{AggregateFunction, WindowColumn};
+use sqlparser::ast::{
+    DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
+};
+use sqlparser::tokenizer::Location;
+
+use super::expression::ExprBinder;
+use super::window;
+use crate::error::{Bound, Fault};
+use crate::functions::Typed;
+use crate::relation::{Aggregate, Column, Node, Relation, WindowRole, column_name, named, unique};
+use crate::types::{PRECISION_MAX, SqlType};
+
+/// Every aggregate of Flink, and which this version has.
+pub(crate) const NAMES: &[(&str, bool)] = &[
+    ("COUNT", true),
+    ("SUM", true),
+    ("AVG", true),
+    ("MIN", true),
+    ("MAX", true),
+    ("FIRST_VALUE", false),
+    ("LAST_VALUE", false),
+    ("LISTAGG", false),
+    ("COLLECT", false),
+    ("ARRAY_AGG", false),
+    ("STDDEV_POP", false),
+    ("STDDEV_SAMP", false),
+    ("STDDEV", false),
+    ("VAR_POP", false),
+    ("VAR_SAMP", false),
+    ("VARIANCE", false),
+    ("APPROX_COUNT_DISTINCT", false),
+    ("PERCENTILE", false),
+    ("JSON_OBJECTAGG", false),
+    ("JSON_ARRAYAGG", false),
+    ("GROUPING", false),
+    ("GROUPING_ID", false),
+    ("GROUP_ID", false),
+    ("SUM0", false),
+    ("TUMBLE_START", false),
+    ("TUMBLE_END", false),
+    ("TUMBLE_ROWTIME", false),
+    ("HOP_START", false),
+    ("HOP_END", false),
+    ("HOP_ROWTIME", false),
+    ("SESSION_START", false),
+    ("SESSION_END", false),
+    ("SESSION_ROWTIME", false),
+];
+
+/// The aggregate's name, if the call is one (and not over a window of rows).
+pub(crate) fn aggregate_name(function: &Function) -> Option<&'static str> {
+    if function.over.is_some() {
+        return None;
+    }
+    let name = function.name.to_string().to_uppercase();
+    NAMES.iter().find(|(known, _)| *known == name).map(|(known, _)| *known)
+}
+
+/// Whether an aggregate call stands anywhere in the expression.
+pub(crate) fn contains_aggregate(syntax: &Syntax) -> bool {
+    use sqlparser::ast::visit_expressions;
+    use std::ops::ControlFlow;
+    let found: ControlFlow<()> = visit_expressions(syntax, |expr: &Syntax| match expr {
+        Syntax::Function(function) if aggregate_name(function).is_some() => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// The arguments of a call that is no aggregate.
+pub(crate) fn plain_arguments(function: &Function, at: Location) -> Bound<Vec<&Syntax>> {
+    let wrong = |what: &str| Err(Fault::unsupported(at, what.to_owned()));
+    let list = match &function.args {
+        FunctionArguments::None => return Ok(Vec::new()),
+        FunctionArguments::Subquery(_) => return wrong("a subquery as an argument"),
+        FunctionArguments::List(list) => list,
+    };
+    if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return wrong("DISTINCT or a clause in this function's arguments");
+    }
+    let mut arguments = Vec::with_capacity(list.args.len());
+    for argument in &list.args {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => arguments.push(expr),
+            FunctionArg::Unnamed(_) => return Err(Fault::new(at, "* is only allowed in COUNT(*)")),
+            _ => return wrong("a named argument"),
+        }
+    }
+    Ok(arguments)
+}
+
+/// An aggregate call whose argument is bound over the input.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundCall {
+    function: AggregateFunction,
+    argument: Option<Typed>,
+    distinct: bool,
+    filter: Option<Expr>,
+    output: SqlType,
+}
+
+/// Binds `name(...)`; `plain` binds over the aggregation's input.
+pub(crate) fn bind_call(
+    plain: &mut ExprBinder<'_>,
+    function: &Function,
+    name: &str,
+    at: Location,
+) -> Bound<BoundCall> {
+    if !NAMES.contains(&(name, true)) {
+        let legacy = ["TUMBLE_", "HOP_", "SESSION_"].iter().any(|prefix| name.starts_with(prefix));
+        let hint = if legacy {
+            "use the window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))"
+        } else {
+            "aggregates: COUNT, SUM, AVG, MIN, MAX"
+        };
+        return Err(Fault::unsupported(at, format!("aggregate {name}")).hint(hint));
+    }
+    if !function.within_group.is_empty() || function.null_treatment.is_some() {
+        return Err(Fault::unsupported(at, format!("WITHIN GROUP or NULLS in {name}")));
+    }
+    let filter = match &function.filter {
+        None => None,
+        Some(condition) => Some(plain.condition(condition, "FILTER")?),
+    };
+    let list = match &function.args {
+        FunctionArguments::List(list) if list.clauses.is_empty() => list,
+        _ => return Err(Fault::unsupported(at, format!("these arguments of {name}"))),
+    };
+    let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
+    let [argument] = list.args.as_slice() else {
+        let fault = Fault::new(at, format!("{name} with {} arguments: expected 1", list.args.len()));
+        return Err(if name == "COUNT" { Fault::unsupported(at, "COUNT of several columns") } else { fault });
+    };
+    let argument = match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => plain.bind(expr)?,
+        FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "COUNT" && !distinct => {
+            let function = AggregateFunction::CountStar;
+            return Ok(BoundCall {
+                function,
+                argument: None,
+                distinct: false,
+                filter,
+                output: SqlType::BigInt,
+            });
+        }
+        _ => return Err(Fault::new(at, format!("{name} of * or of a named argument"))),
+    };
+    let (function, output) = result_type(name, &argument.ty).ok_or_else(|| {
+        Fault::new(at, format!("cannot apply {name} to {}", argument.ty))
+            .hint("SUM and AVG take numbers, MIN and MAX what has an order")
+    })?;
+    // MIN and MAX are the same with DISTINCT.
+    let distinct = distinct && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
+    Ok(BoundCall { function, argument: Some(argument), distinct, filter, output })
+}
+
+fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction, SqlType)> {
+    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_));
+    let ordered = ty.is_numeric()
+        || ty.is_text()
+        || ty.is_timestamp()
+        || matches!(ty, SqlType::Boolean | SqlType::Date | SqlType::Time(_));
+    Some(match name {
+        "COUNT" if *ty != SqlType::Null && !ty.is_interval() && !nested => {
+            (AggregateFunction::Count, SqlType::BigInt)
+        }
+        "SUM" if ty.is_numeric() => (
+            AggregateFunction::Sum,
+            match ty {
+                SqlType::Decimal(_, scale) => SqlType::Decimal(PRECISION_MAX, *scale),
+                other => other.clone(),
+            },
+        ),
+        "AVG" if ty.is_numeric() => (
+            AggregateFunction::Avg,
+            match ty {
+                SqlType::Decimal(_, scale) => SqlType::Decimal(PRECISION_MAX, (*scale).max(6)),
+                other => other.clone(),
+            },
+        ),
+        "MIN" if ordered => (AggregateFunction::Min, ty.clone()),
+        "MAX" if ordered => (AggregateFunction::Max, ty.clone()),
+        _ => return None,
+    })
+}
+
+/// What a query groups by and aggregates.
+#[derive(Debug, Default)]
+pub(crate) struct Grouping {
+    keys: Vec<Key>,
+    calls: Vec<BoundCall>,
+}
+
+#[derive(Clone, Debug)]
+struct Key {
+    /// Over the input.
+    bound: Typed,
+    /// Its column in the result.
+    name: String,
+}
+
+impl Grouping {
+    /// Groups by `keys`; equal ones count once.
+    pub(crate) fn new(keys: Vec<Typed>) -> Self {
+        let mut distinct: Vec<Typed> = Vec::with_capacity(keys.len());
+        for key in keys {
+            if !distinct.iter().any(|known| known.expr == key.expr) {
+                distinct.push(key);
+            }
+        }
+        let names = distinct
+            .iter()
+            .enumerate()
+            .map(|(index, key)| column_name(&key.expr).map_or_else(|| format!("$key{index}"), str::to_owned));
+        let names = unique(names.collect());
+        let keys = distinct.into_iter().zip(names).map(|(bound, name)| Key { bound, name }).collect();
+        Self { keys, calls: Vec::new() }
+    }
+
+    /// The key that the syntax stands for.
+    pub(crate) fn find_key(&self, mut plain: ExprBinder<'_>, syntax: &Syntax) -> Option<Typed> {
+        let bound = plain.bind(syntax).ok()?;
+        let key = self.keys.iter().find(|key| key.bound.expr == bound.expr)?;
+        Some(Typed { expr: named(&key.name), ty: key.bound.ty.clone(), at: bound.at })
+    }
+
+    /// The result's column of a call.
+    pub(crate) fn add_call(&mut self, call: BoundCall, at: Location) -> Typed {
+        let same = |known: &BoundCall| {
+            known.function == call.function
+                && known.distinct == call.distinct
+                && known.filter == call.filter
+                && known.argument.as_ref().map(|argument| &argument.expr)
+                    == call.argument.as_ref().map(|argument| &argument.expr)
+        };
+        let index = self.calls.iter().position(same).unwrap_or(self.calls.len());
+        let ty = call.output.clone();
+        if index == self.calls.len() {
+            self.calls.push(call);
+        }
+        Typed { expr: named(&call_name(index)), ty, at }
+    }
+
+    /// The aggregation of `input`.
+    pub(crate) fn build(self, input: &Arc<Relation>, zone: Tz, at: Location) -> Bound<Arc<Relation>> {
+        let role = |key: &Key| {
+            column_name(&key.bound.expr)
+                .and_then(|name| input.index(name))
+                .and_then(|index| input.columns[index].window)
+        };
+        let has =
+            |part: WindowColumn| self.keys.iter().any(|key| role(key).is_some_and(|role| role.part == part));
+        if has(WindowColumn::Start) && has(WindowColumn::End) {
+            let closed = self.keys.iter().any(|key| role(key).is_some_and(|role| role.closed));
+            if closed {
+                return Err(Fault::unsupported(
+                    at,
+                    "aggregating the results of a window once more by window_start, window_end",
+                )
+                .hint("put TUMBLE(TABLE v, DESCRIPTOR(window_time), ...) over a view of the first result"));
+            }
+            return self.build_window(input, zone, at);
+        }
+        self.build_group(input, at)
+    }
+
+    fn build_group(self, input: &Arc<Relation>, at: Location) -> Bound<Arc<Relation>> {
+        let mut before = Before::default();
+        let keys = before.keys(self.keys.iter())?;
+        let calls = before.calls(&self.calls, at)?;
+        let insert_only = calls.is_empty() && !input.updating;
+        let mut columns: Vec<Column> =
+            self.keys.iter().map(|key| Column::plain(key.name.clone(), key.bound.ty.clone())).collect();
+        columns.extend(
+            calls
+                .iter()
+                .enumerate()
+                .map(|(index, call)| Column::plain(call_name(index), call.output.clone())),
+        );
+        let input = before.relation(input);
+        Ok(Arc::new(Relation {
+            columns,
+            updating: !insert_only,
+            keys: vec![(0..self.keys.len()).collect()],
+            node: Node::GroupAggregate { input, keys, calls },
+        }))
+    }
+
+    fn build_window(self, input: &Arc<Relation>, _zone: Tz, at: Location) -> Bound<Arc<Relation>> {
+        let (stripped, window) = window::strip(input, at)?;
+        let is_window = |key: &Key| {
+            column_name(&key.bound.expr)
+                .and_then(|name| input.index(name))
+                .and_then(|index| input.columns[index].window)
+        };
+        let (window_keys, keys): (Vec<&Key>, Vec<&Key>) =
+            self.keys.iter().partition(|key| is_window(key).is_some());
+        let mut before = Before { window_columns: window::names(input), ..Before::default() };
+        let time = Typed {
+            expr: named(&window.time),
+            ty: stripped
+                .index(&window.time)
+                .map_or(SqlType::Timestamp(3), |index| stripped.columns[index].ty.clone()),
+            at,
+        };
+        let key_names = before.keys(keys.iter().copied())?;
+        let calls = before.calls(&self.calls, at)?;
+        let time_name = before.column(&time)?;
+        let mut columns: Vec<Column> =
+            keys.iter().map(|key| Column::plain(key.name.clone(), key.bound.ty.clone())).collect();
+        columns.extend(
+            calls
+                .iter()
+                .enumerate()
+                .map(|(index, call)| Column::plain(call_name(index), call.output.clone())),
+        );
+        let mut parts = Vec::with_capacity(window_keys.len());
+        let mut unique_keys = Vec::new();
+        for key in window_keys {
+            let Some(role) = is_window(key) else { continue };
+            unique_keys.push((0..keys.len()).chain(std::iter::once(columns.len())).collect());
+            parts.push(role.part);
+            columns.push(Column {
+                name: key.name.clone(),
+                ty: key.bound.ty.clone(),
+                rowtime: role.part == WindowColumn::Time,
+                window: Some(WindowRole { part: role.part, closed: true }),
+            });
+        }
+        let input = before.relation(&stripped);
+        let window = crate::relation::Window { time: time_name, ..window };
+        Ok(Arc::new(Relation {
+            columns,
+            updating: false,
+            keys: unique_keys,
+            node: Node::WindowAggregate { input, window, keys: key_names, calls, parts },
+        }))
+    }
+}
+
+fn call_name(index: usize) -> String {
+    format!("$call{index}")
+}
+
+/// The projection below an aggregation: keys, arguments and filters, each once.
+#[derive(Default)]
+struct Before {
+    columns: Vec<(String, Expr, SqlType)>,
+    /// Columns a window added; they are gone below its aggregation.
+    window_columns: Vec<String>,
+}
+
+impl Before {
+    fn column(&mut self, typed: &Typed) -> Bound<String> {
+        let references = typed.expr.column_refs();
+        if let Some(column) = references.iter().find(|column| self.window_columns.contains(&column.name)) {
+            return Err(Fault::unsupported(
+                typed.at,
+                format!("{} in an argument or key of its own window's aggregation", column.name),
+            )
+            .hint("use it in the SELECT list outside of aggregates"));
+        }
+        if let Some((name, ..)) = self.columns.iter().find(|(_, expr, _)| *expr == typed.expr) {
+            return Ok(name.clone());
+        }
+        let name =
+            column_name(&typed.expr).map_or_else(|| format!("$expr{}", self.columns.len()), str::to_owned);
+        self.columns.push((name.clone(), typed.expr.clone(), typed.ty.clone()));
+        Ok(name)
+    }
+
+    fn keys<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Bound<Vec<String>> {
+        keys.map(|key| {
+            if key.bound.ty == SqlType::Null
+                || matches!(key.bound.ty, SqlType::Map(..))
+                || key.bound.ty.is_interval()
+            {
+                return Err(Fault::new(key.bound.at, format!("cannot group by {}", key.bound.ty)));
+            }
+            self.column(&key.bound)
+        })
+        .collect()
+    }
+
+    fn calls(&mut self, calls: &[BoundCall], at: Location) -> Bound<Vec<Aggregate>> {
+        calls
+            .iter()
+            .map(|call| {
+                let argument = call.argument.as_ref().map(|argument| self.column(argument)).transpose()?;
+                let filter = match &call.filter {
+                    None => None,
+                    Some(expr) => {
+                        Some(self.column(&Typed { expr: expr.clone(), ty: SqlType::Boolean, at })?)
+                    }
+                };
+                let (function, distinct, output) = (call.function, call.distinct, call.output.clone());
+                Ok(Aggregate { function, argument, distinct, filter, output })
+            })
+            .collect()
+    }
+
+    fn relation(self, input: &Arc<Relation>) -> Arc<Relation> {
+        Relation::calc(input, None, self.columns)
+    }
+}
+
+/// A key of `GROUP BY`.
+pub(crate) fn bind_key(plain: &mut ExprBinder<'_>, syntax: &Syntax) -> Bound<Typed> {
+    let at = syntax.span().start;
+    if let Syntax::Function(function) = syntax {
+        let name = function.name.to_string().to_uppercase();
+        if ["TUMBLE", "HOP", "SESSION"].contains(&name.as_str()) {
+            return Err(Fault::unsupported(at, format!("group window {name}"))
+                .hint("use the window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+                       GROUP BY window_start, window_end"));
+        }
+    }
+    match syntax {
+        Syntax::GroupingSets(_) | Syntax::Cube(_) | Syntax::Rollup(_) => {
+            Err(Fault::unsupported(at, "GROUPING SETS, CUBE and ROLLUP")
+                .hint("write one query per set and UNION ALL"))
+        }
+        Syntax::Value(_) => Err(Fault::unsupported(at, "GROUP BY a literal").hint("name the column")),
+        _ => plain.bind(syntax),
+    }
+}

@@ -1,0 +1,42 @@
+//! From syntax to bound relations and expressions.
+
+pub(crate) mod aggregate;
+pub(crate) mod expression;
+pub(crate) mod query;
+pub(crate) mod table;
+pub(crate) mod window;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use sqlparser::ast::{Ident, Query};
+use sqlparser::tokenizer::Location;
+
+use crate::catalog::{Catalog, TableDefinition};
+use crate::relation::Relation;
+use crate::script::Hints;
+
+/// What names mean while a file is compiled.
+pub(crate) struct Session<'a> {
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) tables: BTreeMap<String, Arc<TableDefinition>>,
+    pub(crate) views: BTreeMap<String, Arc<View>>,
+    /// Materialized tables of this file.
+    pub(crate) materialized: BTreeMap<String, Location>,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) zone: Tz,
+    pub(crate) hints: Hints,
+    pub(crate) view_depth: Cell<usize>,
+}
+
+/// A view: its query is bound anew at each use.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) query: Box<Query>,
+}
+
+/// Common table expressions in sight.
+pub(crate) type Ctes = HashMap<String, Arc<Relation>>;

@@ -1,0 +1,523 @@
+//! Queries: FROM, WHERE, SELECT, GROUP BY, HAVING, set operations.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{
+    Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
+    Values,
+};
+use sqlparser::tokenizer::Location;
+
+use super::aggregate::{Grouping, bind_key, contains_aggregate};
+use super::expression::{ExprBinder, Scope};
+use super::{Ctes, Session, View, table, window};
+use crate::catalog::{Usage, check_options};
+use crate::error::{Bound, Fault, nearest};
+use crate::functions::{Typed, cast};
+use crate::relation::{Column, Node, Relation, Scan, named};
+use crate::statement::{Name, global_name};
+use crate::types::SqlType;
+
+/// Views within views and queries within queries; deeper is refused.
+const DEPTH_MAX: usize = 32;
+
+impl Session<'_> {
+    /// Binds a query that stands in a file.
+    pub(crate) fn top_query(&self, query: &Query) -> Bound<Arc<Relation>> {
+        self.query(&Ctes::new(), query)
+    }
+
+    pub(crate) fn query(&self, ctes: &Ctes, query: &Query) -> Bound<Arc<Relation>> {
+        let at = query.span().start;
+        let mut ctes = ctes.clone();
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return Err(Fault::unsupported(with.with_token.0.span.start, "WITH RECURSIVE"));
+            }
+            for cte in &with.cte_tables {
+                let relation = self.query(&ctes, &cte.query)?;
+                let relation =
+                    renamed(&relation, &alias_columns(Some(&cte.alias)), cte.alias.name.span.start)?;
+                ctes.insert(cte.alias.name.value.clone(), relation);
+            }
+        }
+        if let Some(order) = &query.order_by {
+            return Err(Fault::unsupported(order.span().start, "ORDER BY")
+                .or_at(at)
+                .hint("a stream has no last row to sort"));
+        }
+        if let Some(limit) = &query.limit_clause {
+            return Err(Fault::unsupported(limit.span().start, "LIMIT").or_at(at).hint("filter with WHERE"));
+        }
+        let rest = query.fetch.is_some()
+            || !query.locks.is_empty()
+            || query.for_clause.is_some()
+            || query.settings.is_some()
+            || query.format_clause.is_some()
+            || !query.pipe_operators.is_empty();
+        if rest {
+            return Err(Fault::unsupported(at, "FETCH, FOR or another clause behind the query"));
+        }
+        self.set_expr(&ctes, &query.body, at)
+    }
+
+    fn set_expr(&self, ctes: &Ctes, body: &SetExpr, at: Location) -> Bound<Arc<Relation>> {
+        match body {
+            SetExpr::Select(select) => self.select(ctes, select).map_err(|fault| fault.or_at(at)),
+            SetExpr::Query(query) => self.query(ctes, query),
+            SetExpr::Values(values) => self.values(values, at),
+            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } => {
+                let all = match set_quantifier {
+                    SetQuantifier::All => true,
+                    SetQuantifier::None | SetQuantifier::Distinct => false,
+                    _ => {
+                        return Err(
+                            Fault::unsupported(at, "UNION BY NAME").hint("UNION ALL matches by position")
+                        );
+                    }
+                };
+                let sides = [self.set_expr(ctes, left, at)?, self.set_expr(ctes, right, right.span().start)?];
+                let union = self.union(&sides, right.span().start).map_err(|fault| fault.or_at(at))?;
+                if all { Ok(union) } else { self.distinct(&union, at) }
+            }
+            SetExpr::SetOperation { op, right, .. } => {
+                Err(Fault::unsupported(right.span().start, op.to_string())
+                    .or_at(at)
+                    .hint("UNION and UNION ALL are supported"))
+            }
+            other => Err(Fault::unsupported(other.span().start, "this kind of query").or_at(at)),
+        }
+    }
+
+    fn union(&self, sides: &[Arc<Relation>; 2], at: Location) -> Bound<Arc<Relation>> {
+        let [left, right] = sides;
+        if left.columns.len() != right.columns.len() {
+            let message = format!("UNION of {} and {} columns", left.columns.len(), right.columns.len());
+            return Err(Fault::new(at, message));
+        }
+        let mut columns = Vec::with_capacity(left.columns.len());
+        for (a, b) in left.columns.iter().zip(&right.columns) {
+            let Some(ty) = a.ty.common(&b.ty) else {
+                return Err(Fault::new(
+                    at,
+                    format!(
+                        "UNION of column {} of {} and {} of {}: the types have nothing in common",
+                        a.name, a.ty, b.name, b.ty
+                    ),
+                )
+                .hint("CAST one to the other's type"));
+            };
+            let rowtime = a.rowtime && b.rowtime && a.ty == ty && b.ty == ty;
+            columns.push(Column { name: a.name.clone(), ty, rowtime, window: None });
+        }
+        let convert = |side: &Arc<Relation>| -> Bound<Arc<Relation>> {
+            let outputs = side.columns.iter().zip(&columns).map(|(from, to)| {
+                let typed = Typed { expr: named(&from.name), ty: from.ty.clone(), at };
+                Ok((to.name.clone(), cast::implicit(typed, &to.ty, self.zone)?.expr, to.ty.clone()))
+            });
+            Ok(Relation::calc(side, None, outputs.collect::<Bound<Vec<_>>>()?))
+        };
+        let inputs = vec![convert(left)?, convert(right)?];
+        let updating = left.updating || right.updating;
+        Ok(Arc::new(Relation { node: Node::Union { inputs }, columns, updating, keys: Vec::new() }))
+    }
+
+    fn distinct(&self, relation: &Arc<Relation>, at: Location) -> Bound<Arc<Relation>> {
+        let keys = relation
+            .columns
+            .iter()
+            .map(|column| Typed { expr: named(&column.name), ty: column.ty.clone(), at })
+            .collect();
+        let aggregated = Grouping::new(keys).build(relation, self.zone, at)?;
+        let columns = relation
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
+            .collect();
+        Ok(Relation::calc(&aggregated, None, columns))
+    }
+
+    fn values(&self, values: &Values, at: Location) -> Bound<Arc<Relation>> {
+        let scope = Scope::new(Arc::new(one_row()), None);
+        let mut rows: Vec<Arc<Relation>> = Vec::with_capacity(values.rows.len());
+        for row in &values.rows {
+            let mut columns = Vec::new();
+            for (index, value) in row.content.iter().enumerate() {
+                let bound = ExprBinder::new(&scope, self.zone).bind(value)?;
+                columns.push((format!("EXPR${index}"), bound.expr, bound.ty));
+            }
+            rows.push(Relation::calc(&scope.relation, None, columns));
+        }
+        let mut rows = rows.into_iter();
+        let Some(first) = rows.next() else { return Err(Fault::new(at, "VALUES without rows")) };
+        let all = rows.try_fold(first, |all, row| self.union(&[all, row], at))?;
+        match all.columns.iter().position(|column| column.ty == SqlType::Null) {
+            Some(index) => Err(Fault::new(at, format!("column {} of VALUES is nothing but NULL", index + 1))
+                .hint("CAST(NULL AS type)")),
+            None => Ok(all),
+        }
+    }
+
+    fn select(&self, ctes: &Ctes, select: &Select) -> Bound<Arc<Relation>> {
+        let at = select.select_token.0.span.start;
+        refuse_clauses(select, at)?;
+        let mut scope = match select.from.as_slice() {
+            [] => Scope::new(Arc::new(one_row()), None),
+            [from] if from.joins.is_empty() => self.factor(ctes, &from.relation, at)?,
+            [from] => {
+                let place = from.joins.first().map_or(at, |join| join.relation.span().start);
+                return Err(Fault::unsupported(place, "JOIN").or_at(from.relation.span().start));
+            }
+            [_, second, ..] => {
+                return Err(Fault::unsupported(
+                    second.relation.span().start,
+                    "a join (several tables in FROM)",
+                )
+                .or_at(at));
+            }
+        };
+        if let Some(condition) = &select.selection {
+            if contains_aggregate(condition) {
+                return Err(Fault::new(condition.span().start, "an aggregate is not allowed in WHERE")
+                    .hint("use HAVING"));
+            }
+            let filter = ExprBinder::new(&scope, self.zone).condition(condition, "WHERE")?;
+            let relation = Relation::filtered(&scope.relation, filter);
+            scope = Scope { relation, ..scope };
+        }
+        let items = self.expand(&scope, &select.projection, at)?;
+        let keys = self.group_keys(&scope, &select.group_by, at)?;
+        let aggregated = keys.is_some()
+            || select.having.is_some()
+            || items
+                .iter()
+                .any(|item| matches!(item, Item::Expr { syntax, .. } if contains_aggregate(syntax)));
+        let projected = if aggregated {
+            self.aggregated(&scope, select, items, keys.unwrap_or_default(), at)?
+        } else {
+            let mut columns = Vec::with_capacity(items.len());
+            for item in items {
+                columns.push(self.output(&mut ExprBinder::new(&scope, self.zone), item)?);
+            }
+            Relation::calc(&scope.relation, None, columns)
+        };
+        match &select.distinct {
+            None | Some(Distinct::All) => Ok(projected),
+            Some(Distinct::Distinct) => self.distinct(&projected, at),
+            Some(Distinct::On(_)) => Err(Fault::unsupported(at, "DISTINCT ON")),
+        }
+    }
+
+    fn group_keys(&self, scope: &Scope, group_by: &GroupByExpr, at: Location) -> Bound<Option<Vec<Typed>>> {
+        let GroupByExpr::Expressions(keys, modifiers) = group_by else {
+            return Err(Fault::unsupported(at, "GROUP BY ALL").hint("name the columns"));
+        };
+        if !modifiers.is_empty() {
+            return Err(Fault::unsupported(at, "a modifier of GROUP BY"));
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let bind = |key: &Syntax| bind_key(&mut ExprBinder::new(scope, self.zone), key);
+        keys.iter().map(bind).collect::<Bound<Vec<_>>>().map(Some)
+    }
+
+    fn aggregated(
+        &self,
+        scope: &Scope,
+        select: &Select,
+        items: Vec<Item<'_>>,
+        keys: Vec<Typed>,
+        at: Location,
+    ) -> Bound<Arc<Relation>> {
+        let mut grouping = Grouping::new(keys);
+        let mut columns = Vec::with_capacity(items.len());
+        for item in items {
+            columns.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);
+        }
+        let having = match &select.having {
+            None => None,
+            Some(condition) => {
+                Some(ExprBinder::grouped(scope, self.zone, &mut grouping).condition(condition, "HAVING")?)
+            }
+        };
+        let relation = grouping.build(&scope.relation, self.zone, at)?;
+        Ok(Relation::calc(&relation, having, columns))
+    }
+
+    fn output(
+        &self,
+        binder: &mut ExprBinder<'_>,
+        item: Item<'_>,
+    ) -> Bound<(String, datafusion_expr::Expr, SqlType)> {
+        let (name, bound) = match item {
+            Item::Column { name, syntax } => (name, binder.bind(&syntax)?),
+            Item::Expr { name, syntax } => (name, binder.bind(syntax)?),
+        };
+        match bound.ty {
+            SqlType::Null => Err(Fault::new(bound.at, format!("column '{name}' is nothing but NULL"))
+                .hint("CAST(NULL AS type)")),
+            SqlType::IntervalDay | SqlType::IntervalMonth => {
+                Err(Fault::unsupported(bound.at, format!("column '{name}' of type {}", bound.ty))
+                    .hint("add it to a time"))
+            }
+            ty => Ok((name, bound.expr, ty)),
+        }
+    }
+
+    fn expand<'q>(&self, scope: &Scope, projection: &'q [SelectItem], at: Location) -> Bound<Vec<Item<'q>>> {
+        let mut items = Vec::with_capacity(projection.len());
+        let all = |items: &mut Vec<Item<'q>>, at: Location| {
+            items.extend(scope.names.iter().map(|name| {
+                let ident = Ident {
+                    value: name.clone(),
+                    quote_style: None,
+                    span: sqlparser::tokenizer::Span::new(at, at),
+                };
+                Item::Column { name: name.clone(), syntax: Syntax::Identifier(ident) }
+            }));
+        };
+        for (index, item) in projection.iter().enumerate() {
+            match item {
+                SelectItem::UnnamedExpr(syntax) => {
+                    items.push(Item::Expr { name: implied_name(syntax, index), syntax })
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push(Item::Expr { name: alias.value.clone(), syntax: expr });
+                }
+                SelectItem::Wildcard(options) if is_plain(options) => {
+                    all(&mut items, options.wildcard_token.0.span.start)
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
+                    if is_plain(options) =>
+                {
+                    let place = name.span().start;
+                    let qualifier = name.to_string().replace('`', "");
+                    if scope.qualifier.as_deref() != Some(qualifier.as_str()) {
+                        return Err(Fault::new(place, format!("table '{qualifier}' not found in FROM")));
+                    }
+                    all(&mut items, place);
+                }
+                other => {
+                    return Err(
+                        Fault::unsupported(other.span().start, format!("'{other}' in SELECT")).or_at(at)
+                    );
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    fn factor(&self, ctes: &Ctes, factor: &TableFactor, at: Location) -> Bound<Scope> {
+        let place = factor.span().start;
+        let place = if place.line == 0 { at } else { place };
+        let (relation, alias, default) = match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                version: None,
+                sample: None,
+                with_ordinality: false,
+                ..
+            } => {
+                let names = identifiers(name)?;
+                let relation = self.relation(ctes, &names)?;
+                (relation, alias.as_ref(), names.last().map(|name| name.value.clone()))
+            }
+            TableFactor::Table { version: Some(_), .. } => {
+                return Err(Fault::unsupported(place, "FOR SYSTEM_TIME AS OF"));
+            }
+            TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+                (self.query(ctes, subquery)?, alias.as_ref(), None)
+            }
+            TableFactor::TableFunction { expr, alias } => {
+                (window::bind(self, ctes, expr)?, alias.as_ref(), None)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None }
+                if table_with_joins.joins.is_empty() =>
+            {
+                return self.factor(ctes, &table_with_joins.relation, at);
+            }
+            TableFactor::UNNEST { .. } => return Err(Fault::unsupported(place, "UNNEST")),
+            TableFactor::MatchRecognize { .. } => return Err(Fault::unsupported(place, "MATCH_RECOGNIZE")),
+            TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
+                return Err(Fault::unsupported(place, "LATERAL and table functions in FROM")
+                    .hint("window table functions stand in TABLE(...): FROM TABLE(TUMBLE(...))"));
+            }
+            _ => return Err(Fault::unsupported(place, "this item of FROM")),
+        };
+        let relation = renamed(&relation, &alias_columns(alias), place)?;
+        let qualifier = alias.map(|alias| alias.name.value.clone()).or(default);
+        Ok(Scope::new(relation, qualifier))
+    }
+
+    /// The table, view or common table expression of that name.
+    pub(crate) fn relation(&self, ctes: &Ctes, names: &[Ident]) -> Bound<Arc<Relation>> {
+        if let [name] = names
+            && let Some(relation) = ctes.get(&name.value)
+        {
+            return Ok(Arc::clone(relation));
+        }
+        let name = global_name(names)?;
+        if let Some(view) = self.views.get(&name.value) {
+            return self.view(view, &name);
+        }
+        if self.materialized.contains_key(&name.value) {
+            return Err(Fault::unsupported(name.at, format!("reading materialized table {}", name.value))
+                .hint("put the query into a view and read that"));
+        }
+        let table = match self.tables.get(&name.value) {
+            Some(table) => Arc::clone(table),
+            None => match self.catalog.table(&name.value) {
+                Some(table) => Arc::new(table),
+                None => return Err(self.unknown_table(&name, ctes)),
+            },
+        };
+        if table.materialized {
+            return Err(Fault::unsupported(name.at, format!("reading materialized table {}", table.name))
+                .hint("read the topic it is made from"));
+        }
+        let last = names.last().map_or(name.at, |name| name.span.start);
+        let hint = self.hints.iter().find(|(place, _)| *place == last);
+        let mut options = table.options.clone();
+        if let Some((_, added)) = hint {
+            options.extend(added.clone());
+        }
+        check_options(&table, &options, Usage::Read, name.at)?;
+        let scan = Scan { options, idle_timeout_ms: table::idle_timeout(self)?, table };
+        Ok(Arc::new(scan_relation(scan)))
+    }
+
+    fn view(&self, view: &Arc<View>, name: &Name) -> Bound<Arc<Relation>> {
+        let depth = self.view_depth.get();
+        if depth >= DEPTH_MAX {
+            return Err(Fault::new(name.at, format!("views nested deeper than {DEPTH_MAX}")));
+        }
+        self.view_depth.set(depth + 1);
+        let relation =
+            self.top_query(&view.query).and_then(|relation| renamed(&relation, &view.columns, name.at));
+        self.view_depth.set(depth);
+        relation
+    }
+
+    fn unknown_table(&self, name: &Name, ctes: &Ctes) -> Fault {
+        let fault = Fault::new(name.at, format!("table '{}' not found", name.value));
+        let known = self.tables.keys().chain(self.views.keys()).chain(ctes.keys()).map(String::as_str);
+        match nearest(&name.value, known) {
+            Some(hint) => fault.hint(hint),
+            None => fault.hint("CREATE TABLE it first; tables of a file are private to its pipeline"),
+        }
+    }
+}
+
+/// An item of SELECT.
+enum Item<'q> {
+    /// From a wildcard.
+    Column {
+        name: String,
+        syntax: Syntax,
+    },
+    Expr {
+        name: String,
+        syntax: &'q Syntax,
+    },
+}
+
+fn is_plain(options: &sqlparser::ast::WildcardAdditionalOptions) -> bool {
+    options.opt_ilike.is_none()
+        && options.opt_exclude.is_none()
+        && options.opt_except.is_none()
+        && options.opt_replace.is_none()
+        && options.opt_rename.is_none()
+        && options.opt_alias.is_none()
+}
+
+fn implied_name(syntax: &Syntax, index: usize) -> String {
+    match syntax {
+        Syntax::Identifier(name) => name.value.clone(),
+        Syntax::CompoundIdentifier(names) => names.last().map_or_else(String::new, |name| name.value.clone()),
+        Syntax::Nested(inner) => implied_name(inner, index),
+        _ => format!("EXPR${index}"),
+    }
+}
+
+fn refuse_clauses(select: &Select, at: Location) -> Bound<()> {
+    let found = [
+        (select.top.is_some(), "TOP"),
+        (select.exclude.is_some(), "EXCLUDE"),
+        (select.into.is_some(), "SELECT INTO"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+        (select.prewhere.is_some(), "PREWHERE"),
+        (!select.connect_by.is_empty(), "CONNECT BY"),
+        (!select.cluster_by.is_empty(), "CLUSTER BY"),
+        (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+        (!select.sort_by.is_empty(), "SORT BY"),
+        (!select.named_window.is_empty(), "WINDOW"),
+        (select.qualify.is_some(), "QUALIFY"),
+        (select.value_table_mode.is_some(), "SELECT AS"),
+        (select.select_modifiers.is_some(), "a modifier of SELECT"),
+    ];
+    match found.iter().find(|(present, _)| *present) {
+        Some((_, what)) => Err(Fault::unsupported(at, *what)),
+        None => Ok(()),
+    }
+}
+
+fn identifiers(name: &ObjectName) -> Bound<Vec<Ident>> {
+    let part = |part: &sqlparser::ast::ObjectNamePart| {
+        part.as_ident().cloned().ok_or_else(|| Fault::new(name.span().start, format!("'{name}' is no table")))
+    };
+    name.0.iter().map(part).collect()
+}
+
+fn alias_columns(alias: Option<&TableAlias>) -> Vec<Ident> {
+    alias.map_or_else(Vec::new, |alias| alias.columns.iter().map(|column| column.name.clone()).collect())
+}
+
+/// The relation with its columns renamed, all of them or none.
+fn renamed(relation: &Arc<Relation>, names: &[Ident], at: Location) -> Bound<Arc<Relation>> {
+    if names.is_empty() {
+        return Ok(Arc::clone(relation));
+    }
+    if names.len() != relation.columns.len() {
+        let message = format!("{} column names for {} columns", names.len(), relation.columns.len());
+        return Err(Fault::new(names.first().map_or(at, |name| name.span.start), message));
+    }
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].iter().any(|other| other.value == name.value) {
+            return Err(Fault::new(name.span.start, format!("column '{}' appears twice", name.value)));
+        }
+    }
+    let columns = relation
+        .columns
+        .iter()
+        .zip(names)
+        .map(|(column, name)| (name.value.clone(), named(&column.name), column.ty.clone()))
+        .collect();
+    Ok(Relation::calc(relation, None, columns))
+}
+
+fn one_row() -> Relation {
+    Relation { node: Node::OneRow, columns: Vec::new(), updating: false, keys: vec![Vec::new()] }
+}
+
+fn scan_relation(scan: Scan) -> Relation {
+    let rowtime = scan.table.rowtime.as_ref().map(|(index, _)| *index);
+    let columns: Vec<Column> = scan
+        .table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| Column {
+            name: column.name.clone(),
+            ty: column.ty.clone(),
+            rowtime: rowtime == Some(index),
+            window: None,
+        })
+        .collect();
+    let keys =
+        if scan.table.primary_key.is_empty() { Vec::new() } else { vec![scan.table.primary_key.clone()] };
+    Relation { node: Node::Scan(Arc::new(scan)), columns, updating: false, keys }
+}

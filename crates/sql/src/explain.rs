@@ -1,0 +1,126 @@
+//! A plan as text.
+
+use std::fmt::Write as _;
+
+use highwater_stream::{
+    AggregateCall, ChangelogMode, Exchange, OperatorSpec, PlanNode, StreamPlan, WindowSpec,
+};
+
+/// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
+pub(crate) fn explain(plan: &StreamPlan) -> String {
+    let mut text = String::new();
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let _ = write!(text, "#{id} {}", operator(plan, node));
+        for edge in &node.inputs {
+            let _ = write!(text, " <- #{}", edge.from);
+            let schema = &plan.nodes[edge.from].schema;
+            match &edge.exchange {
+                Exchange::Forward => {}
+                Exchange::ByKey(columns) => {
+                    let names: Vec<&str> =
+                        columns.iter().map(|index| schema.field(*index).name().as_str()).collect();
+                    let _ = write!(text, " by key [{}]", names.join(", "));
+                }
+                Exchange::Broadcast => text.push_str(" broadcast"),
+                Exchange::Gather => text.push_str(" gathered"),
+            }
+        }
+        if node.changelog == ChangelogMode::Retract {
+            text.push_str(" (updating)");
+        }
+        if node.single {
+            text.push_str(" (single)");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
+    let input = node.inputs.first().map(|edge| &plan.nodes[edge.from]);
+    let name =
+        |index: usize| input.map_or_else(String::new, |input| input.schema.field(index).name().clone());
+    let names = |indexes: &[usize]| indexes.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ");
+    match &node.spec {
+        OperatorSpec::Source(source) => {
+            let physical: Vec<&str> =
+                source.physical.fields().iter().map(|field| field.name().as_str()).collect();
+            let columns = node.schema.fields().iter().zip(&source.columns);
+            let columns: Vec<String> =
+                columns.map(|(field, expr)| column(field.name(), &expr.to_string())).collect();
+            let mut text =
+                format!("{} reads [{}] gives [{}]", node.title, physical.join(", "), columns.join(", "));
+            if let Some(rowtime) = &source.rowtime {
+                let _ = write!(
+                    text,
+                    " watermark {} = {}",
+                    node.schema.field(rowtime.column).name(),
+                    rowtime.watermark
+                );
+            }
+            text
+        }
+        OperatorSpec::Calc { filter, columns } => {
+            let columns = node.schema.fields().iter().zip(columns);
+            let columns: Vec<String> =
+                columns.map(|(field, expr)| column(field.name(), &expr.to_string())).collect();
+            let filter = filter.as_ref().map_or_else(String::new, |filter| format!(" where {filter}"));
+            format!("Calc [{}]{filter}", columns.join(", "))
+        }
+        OperatorSpec::Union => "Union".to_owned(),
+        OperatorSpec::WindowTable(window) => format!("WindowTable {}", window_text(window, &name)),
+        OperatorSpec::WindowAggregate(spec) => format!(
+            "WindowAggregate {} by [{}] calls [{}] emits {:?}",
+            window_text(&spec.window, &name),
+            names(&spec.keys),
+            calls(&spec.calls, &name),
+            spec.window_columns
+        ),
+        OperatorSpec::GroupAggregate(spec) => {
+            format!("GroupAggregate by [{}] calls [{}]", names(&spec.keys), calls(&spec.calls, &name))
+        }
+        OperatorSpec::Sink(sink) => {
+            let key = if sink.primary_key.is_empty() {
+                String::new()
+            } else {
+                format!(" key [{}]", names(&sink.primary_key))
+            };
+            let columns: Vec<String> = node
+                .schema
+                .fields()
+                .iter()
+                .map(|field| format!("{} {}", field.name(), flink_type(field)))
+                .collect();
+            format!("{} [{}]{key}", node.title, columns.join(", "))
+        }
+    }
+}
+
+fn flink_type(field: &arrow::datatypes::Field) -> String {
+    field.metadata().get(crate::types::FLINK_TYPE).cloned().unwrap_or_else(|| field.data_type().to_string())
+}
+
+fn column(name: &str, expr: &str) -> String {
+    if name == expr { name.to_owned() } else { format!("{name} = {expr}") }
+}
+
+fn window_text(window: &WindowSpec, name: &dyn Fn(usize) -> String) -> String {
+    let mut text = format!("tumble {} {} ms", name(window.time_column), window.size_ms);
+    if window.offset_ms != 0 {
+        let _ = write!(text, " offset {} ms", window.offset_ms);
+    }
+    if let Some(zone) = &window.zone {
+        let _ = write!(text, " zone {zone}");
+    }
+    text
+}
+
+fn calls(calls: &[AggregateCall], name: &dyn Fn(usize) -> String) -> String {
+    let text = |call: &AggregateCall| {
+        let argument = call.argument.map_or_else(|| "*".to_owned(), name);
+        let distinct = if call.distinct { "distinct " } else { "" };
+        let filter = call.filter.map_or_else(String::new, |index| format!(" if {}", name(index)));
+        format!("{:?}({distinct}{argument}){filter} {}", call.function, call.output)
+    };
+    calls.iter().map(text).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,606 @@
+//! From bound relations to a [`StreamPlan`]: only the columns that are needed, projections merged,
+//! equal parts shared, exchanges put in.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_expr::{Expr, Operator};
+use highwater_stream::{
+    AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, NodeId, OperatorSpec, PlanNode,
+    RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec, WindowSpec,
+};
+
+use crate::catalog::ColumnKind;
+use crate::functions::compare::binary;
+use crate::functions::is_fallible;
+use crate::relation::{Aggregate, Node, Relation, Scan, Window, column_name, named};
+
+/// A sink and the relation it takes: `relation` has exactly the sink's columns.
+pub(crate) struct Output {
+    pub(crate) relation: Arc<Relation>,
+    pub(crate) sink: SinkSpec,
+    /// For people: `Sink(t)`.
+    pub(crate) title: String,
+}
+
+/// One plan for all sinks.
+pub(crate) fn lower(outputs: &[Output]) -> StreamPlan {
+    let mut lowering =
+        Lowering { plan: StreamPlan::default(), known: HashMap::new(), needed: BTreeMap::new() };
+    let pruned: Vec<Arc<Relation>> = outputs
+        .iter()
+        .map(|output| {
+            let all = output.relation.columns.iter().map(|column| column.name.clone()).collect();
+            lowering.prune_exactly(&output.relation, &all)
+        })
+        .collect();
+    for (output, relation) in outputs.iter().zip(&pruned) {
+        lowering.sink(output, relation);
+    }
+    lowering.plan
+}
+
+struct Lowering {
+    plan: StreamPlan,
+    /// Nodes by what they do and read.
+    known: HashMap<String, NodeId>,
+    /// Columns of each scanned table that any query needs.
+    needed: BTreeMap<String, BTreeSet<String>>,
+}
+
+type Names = BTreeSet<String>;
+
+fn add_references(expr: &Expr, names: &mut Names) {
+    names.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
+}
+
+/// Table and options: what makes two scans the same source.
+fn scan_key(scan: &Scan) -> String {
+    format!("{} {:?}", scan.table.name, scan.options)
+}
+
+impl Lowering {
+    /// The relation with exactly the needed columns, in their order.
+    fn prune_exactly(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
+        let pruned = self.prune(relation, needed);
+        let columns = relation
+            .columns
+            .iter()
+            .filter(|column| needed.contains(&column.name))
+            .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
+            .collect();
+        Relation::calc(&pruned, None, columns)
+    }
+
+    /// The relation with at least the needed columns, and few others.
+    fn prune(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
+        let with = |node: Node, kept: &dyn Fn(&str) -> bool| {
+            let columns = relation.columns.iter().filter(|column| kept(&column.name)).cloned().collect();
+            Arc::new(Relation { node, columns, updating: relation.updating, keys: Vec::new() })
+        };
+        match &relation.node {
+            Node::Scan(scan) => {
+                self.needed.entry(scan_key(scan)).or_default().extend(needed.iter().cloned());
+                Arc::clone(relation)
+            }
+            Node::OneRow => Arc::clone(relation),
+            Node::Calc { input, filter, columns } => {
+                let mut below = Names::new();
+                let mut kept = Vec::new();
+                for (column, expr) in relation.columns.iter().zip(columns) {
+                    if needed.contains(&column.name) {
+                        add_references(expr, &mut below);
+                        kept.push(expr.clone());
+                    }
+                }
+                if let Some(filter) = filter {
+                    add_references(filter, &mut below);
+                }
+                let input = self.prune(input, &below);
+                with(Node::Calc { input, filter: filter.clone(), columns: kept }, &|name| {
+                    needed.contains(name)
+                })
+            }
+            Node::Union { inputs } => {
+                let inputs = inputs
+                    .iter()
+                    .map(|input| {
+                        let places = relation.columns.iter().zip(&input.columns);
+                        let below = places
+                            .filter(|(column, _)| needed.contains(&column.name))
+                            .map(|(_, from)| from.name.clone());
+                        self.prune_exactly(input, &below.collect())
+                    })
+                    .collect();
+                with(Node::Union { inputs }, &|name| needed.contains(name))
+            }
+            Node::WindowTable { input, window } => {
+                let mut below: Names =
+                    needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
+                below.insert(window.time.clone());
+                let input = self.prune_exactly(input, &below);
+                let window_column = |name: &str| {
+                    relation.index(name).is_some_and(|index| relation.columns[index].window.is_some())
+                };
+                with(Node::WindowTable { input, window: window.clone() }, &|name| {
+                    below.contains(name) || window_column(name)
+                })
+            }
+            Node::WindowAggregate { input, window, keys, calls, parts } => {
+                let mut below = aggregate_references(keys, calls);
+                below.insert(window.time.clone());
+                let input = self.prune(input, &below);
+                let node = Node::WindowAggregate {
+                    input,
+                    window: window.clone(),
+                    keys: keys.clone(),
+                    calls: calls.clone(),
+                    parts: parts.clone(),
+                };
+                with(node, &|_| true)
+            }
+            Node::GroupAggregate { input, keys, calls } => {
+                let input = self.prune(input, &aggregate_references(keys, calls));
+                with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
+            }
+        }
+    }
+
+    fn sink(&mut self, output: &Output, relation: &Arc<Relation>) {
+        let input = self.relation(relation);
+        let from = &self.plan.nodes[input];
+        let gather = matches!(output.sink.target, SinkTarget::Collect);
+        let exchange = match output.sink.primary_key.as_slice() {
+            _ if from.single => Exchange::Forward,
+            _ if gather => Exchange::Gather,
+            [] => Exchange::Forward,
+            key => Exchange::ByKey(key.to_vec()),
+        };
+        let single = from.single || gather;
+        let description =
+            format!("sink {:?} key {:?} of {}", output.sink.target, output.sink.primary_key, from.uid);
+        let schema = Arc::clone(&from.schema);
+        let mode = from.changelog;
+        self.node(Draft {
+            kind: "sink",
+            description,
+            title: output.title.clone(),
+            spec: OperatorSpec::Sink(output.sink.clone()),
+            inputs: vec![Edge { from: input, exchange }],
+            schema,
+            changelog: mode,
+            single,
+            shared: false,
+        });
+    }
+
+    fn relation(&mut self, relation: &Arc<Relation>) -> NodeId {
+        match &relation.node {
+            Node::Scan(scan) => self.scan(scan),
+            Node::OneRow => self.one_row(),
+            Node::Calc { .. } => self.calc(relation),
+            Node::Union { inputs } => self.union(relation, inputs),
+            Node::WindowTable { input, window } => self.window_table(relation, input, window),
+            Node::WindowAggregate { input, window, keys, calls, parts } => {
+                let from = self.relation(input);
+                let schema = self.schema(from);
+                let spec = WindowAggregateSpec {
+                    window: window_spec(window, &schema),
+                    keys: places(keys, &schema),
+                    calls: aggregate_calls(calls, &schema),
+                    window_columns: parts.clone(),
+                };
+                let mut text = describe_aggregate(keys, calls);
+                let _ = write!(text, " {} {parts:?}", describe_window(window));
+                let title = format!("WindowAggregate({})", title_of(keys, calls));
+                self.keyed(
+                    "window-aggregate",
+                    title,
+                    text,
+                    OperatorSpec::WindowAggregate(spec.clone()),
+                    from,
+                    spec.keys,
+                    relation,
+                )
+            }
+            Node::GroupAggregate { input, keys, calls } => {
+                let from = self.relation(input);
+                let schema = self.schema(from);
+                let spec = GroupAggregateSpec {
+                    keys: places(keys, &schema),
+                    calls: aggregate_calls(calls, &schema),
+                    emit_update_before: true,
+                };
+                let text = describe_aggregate(keys, calls);
+                let title = format!("GroupAggregate({})", title_of(keys, calls));
+                self.keyed(
+                    "group-aggregate",
+                    title,
+                    text,
+                    OperatorSpec::GroupAggregate(spec.clone()),
+                    from,
+                    spec.keys,
+                    relation,
+                )
+            }
+        }
+    }
+
+    fn schema(&self, node: NodeId) -> SchemaRef {
+        Arc::clone(&self.plan.nodes[node].schema)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "two callers, side by side")]
+    fn keyed(
+        &mut self,
+        kind: &'static str,
+        title: String,
+        text: String,
+        spec: OperatorSpec,
+        from: NodeId,
+        keys: Vec<usize>,
+        relation: &Relation,
+    ) -> NodeId {
+        let input = &self.plan.nodes[from];
+        let (exchange, single) = match keys.as_slice() {
+            _ if input.single => (Exchange::Forward, true),
+            [] => (Exchange::Gather, true),
+            _ => (Exchange::ByKey(keys), false),
+        };
+        let description = format!("{kind} {text} of {}", input.uid);
+        self.node(Draft {
+            kind,
+            description,
+            title,
+            spec,
+            inputs: vec![Edge { from, exchange }],
+            schema: relation.schema(),
+            changelog: mode(relation.updating),
+            single,
+            shared: true,
+        })
+    }
+
+    fn window_table(&mut self, relation: &Relation, input: &Arc<Relation>, window: &Window) -> NodeId {
+        let from = self.relation(input);
+        let schema = self.schema(from);
+        let below = &self.plan.nodes[from];
+        let draft = Draft {
+            kind: "window",
+            description: format!("window {} of {}", describe_window(window), below.uid),
+            title: format!("Window({})", window.time),
+            spec: OperatorSpec::WindowTable(window_spec(window, &schema)),
+            inputs: vec![Edge { from, exchange: Exchange::Forward }],
+            schema: relation.schema(),
+            changelog: below.changelog,
+            single: below.single,
+            shared: true,
+        };
+        self.node(draft)
+    }
+
+    fn union(&mut self, relation: &Relation, inputs: &[Arc<Relation>]) -> NodeId {
+        let from: Vec<NodeId> = inputs.iter().map(|input| self.relation(input)).collect();
+        let single = from.iter().any(|node| self.plan.nodes[*node].single);
+        let mut description = "union".to_owned();
+        let inputs = from
+            .into_iter()
+            .map(|from| {
+                let node = &self.plan.nodes[from];
+                let _ = write!(description, " of {}", node.uid);
+                let exchange = if single && !node.single { Exchange::Gather } else { Exchange::Forward };
+                Edge { from, exchange }
+            })
+            .collect();
+        self.node(Draft {
+            kind: "union",
+            description,
+            title: "Union".to_owned(),
+            spec: OperatorSpec::Union,
+            inputs,
+            schema: relation.schema(),
+            changelog: mode(relation.updating),
+            single,
+            shared: true,
+        })
+    }
+
+    fn calc(&mut self, relation: &Arc<Relation>) -> NodeId {
+        let merged = merge(relation);
+        let Node::Calc { input, filter, columns } = &merged.node else { return self.relation(&merged) };
+        let from = self.relation(input);
+        let below = &self.plan.nodes[from];
+        let schema = merged.schema();
+        let same = |(expr, (field, known)): (&Expr, (&Arc<Field>, &Arc<Field>))| {
+            column_name(expr) == Some(known.name()) && field.name() == known.name()
+        };
+        if filter.is_none()
+            && schema.fields().len() == below.schema.fields().len()
+            && columns.iter().zip(schema.fields().iter().zip(below.schema.fields())).all(same)
+        {
+            return from;
+        }
+        let mut description = format!("calc of {}", below.uid);
+        if let Some(filter) = filter {
+            let _ = write!(description, " where {filter}");
+        }
+        for (expr, column) in columns.iter().zip(&merged.columns) {
+            let _ = write!(description, ", {expr} as {} {}", column.name, column.ty);
+        }
+        let title = if filter.is_some() { "Filter" } else { "Project" };
+        let draft = Draft {
+            kind: "calc",
+            description,
+            title: format!(
+                "{title}({})",
+                merged.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+            ),
+            spec: OperatorSpec::Calc { filter: filter.clone(), columns: columns.clone() },
+            inputs: vec![Edge { from, exchange: Exchange::Forward }],
+            schema,
+            changelog: below.changelog,
+            single: below.single,
+            shared: true,
+        };
+        self.node(draft)
+    }
+
+    /// A source of one row. `datagen` makes it; its one column is not read.
+    fn one_row(&mut self) -> NodeId {
+        let options = [("connector", "datagen"), ("number-of-rows", "1"), ("rows-per-second", "1000000")];
+        let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("$row", DataType::Boolean, true)]));
+        let spec = SourceSpec {
+            table: "$one_row".to_owned(),
+            options: options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            physical: Arc::clone(&schema),
+            declared: Arc::clone(&schema),
+            columns: vec![named("$row")],
+            rowtime: None,
+        };
+        self.node(Draft {
+            kind: "source",
+            description: "one row".to_owned(),
+            title: "Source(one row)".to_owned(),
+            spec: OperatorSpec::Source(spec),
+            inputs: Vec::new(),
+            schema,
+            changelog: ChangelogMode::InsertOnly,
+            single: true,
+            shared: true,
+        })
+    }
+
+    fn scan(&mut self, scan: &Scan) -> NodeId {
+        let table = &scan.table;
+        let mut needed = self.needed.get(&scan_key(scan)).cloned().unwrap_or_default();
+        if let Some((index, watermark)) = &table.rowtime {
+            needed.insert(table.columns[*index].name.clone());
+            add_references(watermark, &mut needed);
+        }
+        if needed.is_empty() {
+            // COUNT(*) needs rows, not columns; the first is as good as any.
+            needed.extend(table.columns.first().map(|column| column.name.clone()));
+        }
+        let kept: Vec<_> = table.columns.iter().filter(|column| needed.contains(&column.name)).collect();
+        let mut physical_names = Names::new();
+        let mut columns = Vec::with_capacity(kept.len());
+        for column in &kept {
+            let expr = match &column.kind {
+                ColumnKind::Computed(expr) => expr.clone(),
+                ColumnKind::Physical | ColumnKind::Metadata { .. } => named(&column.name),
+            };
+            add_references(&expr, &mut physical_names);
+            columns.push(expr);
+        }
+        let physical = |only: Option<&Names>, metadata: bool| -> SchemaRef {
+            let fields: Vec<Field> = table
+                .columns
+                .iter()
+                .filter(|column| only.is_none_or(|only| only.contains(&column.name)))
+                .filter_map(|column| match &column.kind {
+                    ColumnKind::Physical => Some(column.ty.field(&column.name)),
+                    ColumnKind::Metadata { key, .. } if metadata => {
+                        let mut field = column.ty.field(&column.name);
+                        let mut marks = field.metadata().clone();
+                        marks.insert("metadata".to_owned(), key.clone());
+                        field.set_metadata(marks);
+                        Some(field)
+                    }
+                    ColumnKind::Metadata { .. } | ColumnKind::Computed(_) => None,
+                })
+                .collect();
+            Arc::new(Schema::new(fields))
+        };
+        let rowtime = table.rowtime.as_ref().and_then(|(index, watermark)| {
+            let name = &table.columns[*index].name;
+            let column = kept.iter().position(|column| column.name == *name)?;
+            Some(RowtimeSpec { column, watermark: watermark.clone(), idle_timeout_ms: scan.idle_timeout_ms })
+        });
+        let spec = SourceSpec {
+            table: table.name.clone(),
+            options: scan.options.clone(),
+            physical: physical(Some(&physical_names), true),
+            declared: physical(None, false),
+            columns,
+            rowtime,
+        };
+        let place =
+            ["connector", "topic", "path"].map(|key| scan.options.get(key).map_or("", String::as_str));
+        self.node(Draft {
+            kind: "source",
+            description: format!("source {} {place:?} {:?}", table.name, scan.options),
+            title: format!("Source({})", table.name),
+            spec: OperatorSpec::Source(spec),
+            inputs: Vec::new(),
+            schema: Arc::new(Schema::new(
+                kept.iter().map(|column| column.ty.field(&column.name)).collect::<Vec<_>>(),
+            )),
+            changelog: ChangelogMode::InsertOnly,
+            single: false,
+            shared: true,
+        })
+    }
+
+    fn node(&mut self, draft: Draft) -> NodeId {
+        if draft.shared
+            && let Some(known) = self.known.get(&draft.description)
+        {
+            return *known;
+        }
+        let mut uid = format!("{}:{:016x}", draft.kind, fingerprint(&draft.description));
+        let mut number = 1;
+        while self.plan.nodes.iter().any(|node| node.uid == uid) {
+            number += 1;
+            uid = format!("{}:{:016x}-{number}", draft.kind, fingerprint(&draft.description));
+        }
+        let id = self.plan.add(PlanNode {
+            uid,
+            title: draft.title,
+            spec: draft.spec,
+            inputs: draft.inputs,
+            schema: draft.schema,
+            changelog: draft.changelog,
+            single: draft.single,
+        });
+        self.known.insert(draft.description, id);
+        id
+    }
+}
+
+/// A node before it has a number.
+struct Draft {
+    kind: &'static str,
+    /// What it means, with what it reads: the source of its uid.
+    description: String,
+    title: String,
+    spec: OperatorSpec,
+    inputs: Vec<Edge>,
+    schema: SchemaRef,
+    changelog: ChangelogMode,
+    single: bool,
+    /// Whether an equal node may stand for it.
+    shared: bool,
+}
+
+/// FNV-1a, 64 bits: stable over versions and machines.
+fn fingerprint(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn mode(updating: bool) -> ChangelogMode {
+    if updating { ChangelogMode::Retract } else { ChangelogMode::InsertOnly }
+}
+
+fn aggregate_references(keys: &[String], calls: &[Aggregate]) -> Names {
+    let arguments = calls.iter().flat_map(|call| [&call.argument, &call.filter].into_iter().flatten());
+    keys.iter().chain(arguments).cloned().collect()
+}
+
+fn places(names: &[String], schema: &Schema) -> Vec<usize> {
+    names.iter().map(|name| place(name, schema)).collect()
+}
+
+fn place(name: &str, schema: &Schema) -> usize {
+    schema.index_of(name).expect("the binder named a column of its input, and pruning kept it")
+}
+
+fn window_spec(window: &Window, schema: &Schema) -> WindowSpec {
+    WindowSpec {
+        time_column: place(&window.time, schema),
+        size_ms: window.size_ms,
+        offset_ms: window.offset_ms,
+        zone: window.zone.clone(),
+    }
+}
+
+fn aggregate_calls(calls: &[Aggregate], schema: &Schema) -> Vec<AggregateCall> {
+    calls
+        .iter()
+        .map(|call| AggregateCall {
+            function: call.function,
+            argument: call.argument.as_ref().map(|name| place(name, schema)),
+            distinct: call.distinct,
+            filter: call.filter.as_ref().map(|name| place(name, schema)),
+            output: call.output.to_arrow(),
+        })
+        .collect()
+}
+
+fn describe_window(window: &Window) -> String {
+    format!("tumble {} {} {} {:?}", window.time, window.size_ms, window.offset_ms, window.zone)
+}
+
+fn describe_aggregate(keys: &[String], calls: &[Aggregate]) -> String {
+    let mut text = format!("by {keys:?}");
+    for call in calls {
+        let _ = write!(
+            text,
+            ", {:?} {:?} {} {:?} {}",
+            call.function, call.argument, call.distinct, call.filter, call.output
+        );
+    }
+    text
+}
+
+fn title_of(keys: &[String], calls: &[Aggregate]) -> String {
+    let keys = keys.join(", ");
+    if calls.is_empty() { format!("distinct {keys}") } else { keys }
+}
+
+/// A projection over projections as one, where that evaluates nothing twice and nothing too early.
+fn merge(relation: &Arc<Relation>) -> Arc<Relation> {
+    let Node::Calc { input, filter, columns } = &relation.node else { return Arc::clone(relation) };
+    let input = merge(input);
+    let rebuilt = |input: Arc<Relation>, filter: Option<Expr>, columns: Vec<Expr>| {
+        Arc::new(Relation {
+            node: Node::Calc { input, filter, columns },
+            columns: relation.columns.clone(),
+            updating: relation.updating,
+            keys: relation.keys.clone(),
+        })
+    };
+    let Node::Calc { input: below, filter: inner_filter, columns: inner } = &input.node else {
+        return rebuilt(input, filter.clone(), columns.clone());
+    };
+    let names: HashMap<&str, &Expr> =
+        input.columns.iter().map(|column| column.name.as_str()).zip(inner).collect();
+    let trivial = |expr: &Expr| matches!(expr, Expr::Column(_) | Expr::Literal(..));
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for expr in columns.iter().chain(filter) {
+        count_columns(expr, &mut uses);
+    }
+    let repeats = uses
+        .iter()
+        .any(|(name, count)| *count > 1 && names.get(name.as_str()).is_some_and(|expr| !trivial(expr)));
+    let too_early = inner_filter.is_some() && filter.as_ref().is_some_and(is_fallible);
+    if repeats || too_early {
+        return rebuilt(Arc::clone(&input), filter.clone(), columns.clone());
+    }
+    let substitute = |expr: &Expr| {
+        let replaced = expr.clone().transform_up(|node| {
+            Ok(match column_name(&node).and_then(|name| names.get(name)) {
+                Some(expr) => Transformed::yes((*expr).clone()),
+                None => Transformed::no(node),
+            })
+        });
+        replaced.map_or_else(|_| expr.clone(), |replaced| replaced.data)
+    };
+    let filter = match (inner_filter.clone(), filter.as_ref().map(substitute)) {
+        (Some(a), Some(b)) => Some(binary(a, Operator::And, b)),
+        (a, b) => a.or(b),
+    };
+    rebuilt(Arc::clone(below), filter, columns.iter().map(substitute).collect())
+}
+
+fn count_columns(expr: &Expr, uses: &mut HashMap<String, usize>) {
+    let _ = expr.apply(|node| {
+        if let Some(name) = column_name(node) {
+            *uses.entry(name.to_owned()).or_default() += 1;
+        }
+        Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
+    });
+}

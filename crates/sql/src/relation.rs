@@ -1,0 +1,205 @@
+//! Bound queries: a tree of operators over named columns, before shards and exchanges.
+//!
+//! Column names are unique within a relation, and expressions name columns without qualifier.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion_common::Column as ColumnName;
+use datafusion_expr::Expr;
+use highwater_stream::{AggregateFunction, WindowColumn};
+
+use crate::catalog::TableDefinition;
+use crate::types::SqlType;
+
+/// A bound query or a part of one.
+#[derive(Debug)]
+pub(crate) struct Relation {
+    pub(crate) node: Node,
+    pub(crate) columns: Vec<Column>,
+    /// Whether it emits more than `+I`.
+    pub(crate) updating: bool,
+    /// Sets of columns no two current rows agree on.
+    pub(crate) keys: Vec<Vec<usize>>,
+}
+
+/// A column of a relation.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    /// Unique within the relation.
+    pub(crate) name: String,
+    pub(crate) ty: SqlType,
+    /// Event time with a watermark.
+    pub(crate) rowtime: bool,
+    /// A column that a window added.
+    pub(crate) window: Option<WindowRole>,
+}
+
+/// What a window's column means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowRole {
+    pub(crate) part: WindowColumn,
+    /// The window was aggregated: its rows are results.
+    pub(crate) closed: bool,
+}
+
+/// An operator.
+#[derive(Debug)]
+pub(crate) enum Node {
+    Scan(Arc<Scan>),
+    /// One row without columns, for `SELECT` without `FROM` and `VALUES`.
+    OneRow,
+    Calc {
+        input: Arc<Relation>,
+        filter: Option<Expr>,
+        columns: Vec<Expr>,
+    },
+    Union {
+        inputs: Vec<Arc<Relation>>,
+    },
+    WindowTable {
+        input: Arc<Relation>,
+        window: Window,
+    },
+    WindowAggregate {
+        input: Arc<Relation>,
+        window: Window,
+        keys: Vec<String>,
+        calls: Vec<Aggregate>,
+        parts: Vec<WindowColumn>,
+    },
+    GroupAggregate {
+        input: Arc<Relation>,
+        keys: Vec<String>,
+        calls: Vec<Aggregate>,
+    },
+}
+
+/// A table as one query reads it.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) table: Arc<TableDefinition>,
+    /// Its options with those of a hint.
+    pub(crate) options: BTreeMap<String, String>,
+    pub(crate) idle_timeout_ms: Option<u64>,
+}
+
+/// A window by the names of its input's columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) time: String,
+    pub(crate) size_ms: i64,
+    pub(crate) offset_ms: i64,
+    pub(crate) zone: Option<String>,
+}
+
+/// An aggregate call by the names of its input's columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Aggregate {
+    pub(crate) function: AggregateFunction,
+    pub(crate) argument: Option<String>,
+    pub(crate) distinct: bool,
+    pub(crate) filter: Option<String>,
+    pub(crate) output: SqlType,
+}
+
+impl Column {
+    pub(crate) fn plain(name: impl Into<String>, ty: SqlType) -> Self {
+        Self { name: name.into(), ty, rowtime: false, window: None }
+    }
+}
+
+impl Relation {
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(
+            self.columns.iter().map(|column| column.ty.field(&column.name)).collect::<Vec<_>>(),
+        ))
+    }
+
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// A projection and filter of `input`. The columns' time and window roles, the keys and the
+    /// changelog follow from `input`.
+    pub(crate) fn calc(
+        input: &Arc<Self>,
+        filter: Option<Expr>,
+        columns: Vec<(String, Expr, SqlType)>,
+    ) -> Arc<Self> {
+        let names = unique(columns.iter().map(|(name, ..)| name.clone()).collect());
+        let described = names
+            .into_iter()
+            .zip(&columns)
+            .map(|(name, (_, expr, ty))| {
+                let from =
+                    column_name(expr).and_then(|name| input.index(name)).map(|index| &input.columns[index]);
+                Column {
+                    name,
+                    ty: ty.clone(),
+                    rowtime: from.is_some_and(|from| from.rowtime && from.ty == *ty),
+                    window: from.and_then(|from| from.window),
+                }
+            })
+            .collect();
+        let expressions: Vec<Expr> = columns.into_iter().map(|(_, expr, _)| expr).collect();
+        let place = |key: usize| {
+            expressions.iter().position(|expr| column_name(expr) == Some(input.columns[key].name.as_str()))
+        };
+        let keys =
+            input.keys.iter().filter_map(|key| key.iter().map(|column| place(*column)).collect()).collect();
+        Arc::new(Self {
+            columns: described,
+            updating: input.updating,
+            keys,
+            node: Node::Calc { input: Arc::clone(input), filter, columns: expressions },
+        })
+    }
+
+    /// All columns of `input` where `filter` is true.
+    pub(crate) fn filtered(input: &Arc<Self>, filter: Expr) -> Arc<Self> {
+        let columns = input
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
+            .collect();
+        Self::calc(input, Some(filter), columns)
+    }
+}
+
+/// The column of that name, as an expression.
+pub(crate) fn named(name: &str) -> Expr {
+    Expr::Column(ColumnName::new_unqualified(name))
+}
+
+/// The name, if the expression is nothing but a column.
+pub(crate) fn column_name(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Column(column) => Some(&column.name),
+        _ => None,
+    }
+}
+
+/// The names with a number behind those that already stand before them, as Flink does it.
+pub(crate) fn unique(names: Vec<String>) -> Vec<String> {
+    let mut taken: HashSet<String> = names.iter().cloned().collect();
+    let mut seen: HashSet<String> = HashSet::new();
+    names
+        .into_iter()
+        .map(|name| {
+            if seen.insert(name.clone()) {
+                return name;
+            }
+            let mut number = 0;
+            loop {
+                let candidate = format!("{name}{number}");
+                if taken.insert(candidate.clone()) {
+                    seen.insert(candidate.clone());
+                    return candidate;
+                }
+                number += 1;
+            }
+        })
+        .collect()
+}
