@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
-    let out = &mut std::io::stdout().lock();
+    let out = &mut std::io::stdout();
     match command {
         Command::Demo(args) => return demo::run(&args),
         Command::Bench(args) => return bench::run(&args),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use highwater_env::{Disk, DiskFile, Epoch, OpenMode};
+use highwater_env::{Disk, Epoch, OpenMode};
 use highwater_formats::{FormatError, PrettyTable, ValuesEncoder};
 use highwater_stream::{ChangeBatch, Committable, Committer, ConnectorError, ErrorKind, SinkConnector};
 

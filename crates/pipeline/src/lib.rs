@@ -30,7 +30,7 @@ pub use definition::{Definition, DefinitionError, Wanted, is_valid_name};
 pub use epochs::{EpochCause, EpochError, EpochStore};
 pub use failpoint::FailpointConnect;
 pub use once::{Once, OnceError, run_once};
-pub use pipelines::{Connectors, Host, PipelineError, PipelineStatus, Pipelines};
+pub use pipelines::{Host, PipelineError, PipelineStatus, Pipelines};
 pub use progress::{CommittedEpoch, Progress};
 pub use run::{Outcome, RunContext, RunError, RunOptions, fingerprint, run};
 pub use settings::epoch_interval;

@@ -24,9 +24,6 @@ use crate::settings::epoch_interval;
 use crate::supervisor::{State, Supervisor};
 use crate::tables::{TableDefinition, TableError, Tables};
 
-/// Makes the connectors of one pipeline, by its name.
-pub type Connectors = Arc<dyn Fn(&str) -> Arc<dyn Connect> + Send + Sync>;
-
 /// What the pipelines of a node share.
 #[derive(Clone)]
 pub struct Host {
@@ -39,7 +36,7 @@ pub struct Host {
     /// The threads.
     pub pool: Arc<WorkerPool>,
     /// The connectors.
-    pub connectors: Connectors,
+    pub connectors: Arc<dyn Connect>,
     /// The materialized tables.
     pub tables: Arc<Tables>,
     /// What pipelines may hold in memory.
@@ -189,7 +186,7 @@ impl Pipelines {
         let progress = Arc::new(Progress::new(move || on_commit()));
         let plan = Arc::new(compiled.plan);
         let connect = PipelineConnect {
-            connectors: (host.connectors)(&name),
+            connectors: Arc::clone(&host.connectors),
             tables: Arc::clone(&host.tables),
             collect: None,
         };
@@ -343,7 +340,7 @@ fn compile(definition: &Definition) -> Result<Compiled, PipelineError> {
 }
 
 fn compile_script(script: &Script) -> Result<Compiled, PipelineError> {
-    let compiled = highwater_sql::compile(script, &highwater_sql::EmptyCatalog)?;
+    let compiled = highwater_sql::compile(script, &highwater_sql::NoCatalog)?;
     if compiled.collect.is_some() {
         let message = "a bare SELECT has nowhere to go on a node: use INSERT INTO or CREATE MATERIALIZED TABLE, \
                        or run the file with: highwater run";

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use highwater_connectors::Registry;
+use highwater_connectors::{Outside, Printer, Registry};
 use highwater_coordinator::{TopicOptions, Topics};
 use highwater_dataflow::JobStats;
 use highwater_env::{Clock, Disk, MemoryBudget, OsEntropy, RealDisk, SystemClock};
@@ -20,7 +20,7 @@ use highwater_stream::{ChangelogMode, OperatorSpec, SinkTarget, StreamPlan};
 use super::client::WrongInput;
 use super::script::compile_files;
 use crate::cli::{OutputFormat, RunArgs};
-use crate::node::{failpoint_rows, with_failpoint};
+use crate::node::with_failpoint;
 use crate::signals;
 
 const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,10 +39,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let log = (kept.is_some() || needs_log(&compiled.plan)).then(|| open_log(&disk, &clock, dir)).transpose()?;
-    let mut registry = Registry::new(&compiled.pipeline_name, Arc::clone(&disk), Arc::clone(&clock));
-    if let Some((log, topics)) = &log {
-        registry = registry.with_log(log.clone(), topics.clone());
-    }
+    let registry = Registry::new(Outside {
+        disk: Arc::clone(&disk),
+        clock: Arc::clone(&clock),
+        entropy: Arc::new(OsEntropy::new()),
+        log: log.clone(),
+        printer: Printer::standard(),
+    });
     let store: Arc<dyn TableStore> = match kept {
         Some(dir) => Arc::new(FjallStore::open(&dir.join("tables")).context("cannot open the tables")?),
         None => Arc::new(MemoryStore::default()),
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         disk,
         clock,
         dir: pipelines,
-        connectors: with_failpoint(Arc::new(registry), failpoint_rows()?),
+        connectors: with_failpoint(Arc::new(registry))?,
         tables: Arc::new(Tables::new(store)),
         shards,
         epoch_interval: EPOCH_INTERVAL,

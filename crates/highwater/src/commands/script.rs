@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
-use highwater_sql::{Compiled, EmptyCatalog, Script, compile};
+use highwater_sql::{Compiled, NoCatalog, Script, compile};
 
 use super::client::WrongInput;
 use crate::cli::Vars;
@@ -27,5 +27,5 @@ pub(crate) fn compile_files(files: &[PathBuf], vars: &Vars) -> Result<Compiled> 
     }
     let name = files.first().map(|file| file.display().to_string()).unwrap_or_default();
     let script = Script { name, text, vars: vars.vars.iter().cloned().collect() };
-    compile(&script, &EmptyCatalog).map_err(|error| anyhow!(WrongInput(error.to_string())))
+    compile(&script, &NoCatalog).map_err(|error| anyhow!(WrongInput(error.to_string())))
 }

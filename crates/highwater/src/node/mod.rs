@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use highwater_broker::Broker;
-use highwater_connectors::Registry;
+use highwater_connectors::{Outside, Printer, Registry};
 use highwater_coordinator::{TopicError, TopicOptions, Topics};
 use highwater_dataflow::WorkerPool;
 use highwater_env::{Clock, Disk, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_gateway::LogPosition;
 use highwater_log::{Log, LogOptions, RecoveryReport};
 use highwater_pipeline::tables::{FjallStore, TableError, Tables};
-use highwater_pipeline::{Connectors, FailpointConnect, Host, PipelineError, Pipelines};
+use highwater_pipeline::{FailpointConnect, Host, PipelineError, Pipelines};
 use highwater_serve::metrics::Sample;
 use highwater_serve::{
     Checked, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, Submitted, SubmitRequest,
@@ -68,7 +68,7 @@ impl LocalNode {
         let host = Host {
             dir: data_dir.join("pipelines"),
             pool: Arc::new(WorkerPool::start(shards, Arc::clone(&clock))),
-            connectors: connectors(&disk, &clock, &log, &topics)?,
+            connectors: connectors(&disk, &clock, &entropy, &log, &topics)?,
             tables: Arc::clone(&tables),
             budget: budget.child("pipelines", config.log.memory_bytes_max / PIPELINES_SHARE),
             shards,
@@ -89,29 +89,29 @@ impl LocalNode {
     }
 }
 
-/// The connectors of each pipeline, with a failpoint if the environment asks for one.
-fn connectors(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, log: &Log, topics: &Topics) -> Result<Connectors> {
-    let (disk, clock, own) = (Arc::clone(disk), Arc::clone(clock), (log.clone(), topics.clone()));
-    let failpoint = failpoint_rows()?;
-    Ok(Arc::new(move |pipeline| {
-        let registry = Registry::new(pipeline, Arc::clone(&disk), Arc::clone(&clock)).with_log(own.0.clone(), own.1.clone());
-        with_failpoint(Arc::new(registry), failpoint)
-    }))
+/// The connectors, with a failpoint if the environment asks for one.
+fn connectors(
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    log: &Log,
+    topics: &Topics,
+) -> Result<Arc<dyn Connect>> {
+    let outside = Outside {
+        disk: Arc::clone(disk),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+        log: Some((log.clone(), topics.clone())),
+        printer: Printer::standard(),
+    };
+    with_failpoint(Arc::new(Registry::new(outside)))
 }
 
-/// `inner`, dying after so many source rows if a failpoint is set.
-pub(crate) fn with_failpoint(inner: Arc<dyn Connect>, rows: Option<u64>) -> Arc<dyn Connect> {
-    match rows {
-        Some(rows) => Arc::new(FailpointConnect::after_rows(inner, rows)),
-        None => inner,
-    }
-}
-
-/// `HIGHWATER_FAILPOINT=rows:N`.
-pub(crate) fn failpoint_rows() -> Result<Option<u64>> {
-    let Ok(text) = std::env::var("HIGHWATER_FAILPOINT") else { return Ok(None) };
+/// `inner`, dying after N source rows if `HIGHWATER_FAILPOINT=rows:N` is set.
+pub(crate) fn with_failpoint(inner: Arc<dyn Connect>) -> Result<Arc<dyn Connect>> {
+    let Ok(text) = std::env::var("HIGHWATER_FAILPOINT") else { return Ok(inner) };
     match text.strip_prefix("rows:").and_then(|rows| rows.parse().ok()) {
-        Some(rows) => Ok(Some(rows)),
+        Some(rows) => Ok(Arc::new(FailpointConnect::after_rows(inner, rows))),
         None => bail!("HIGHWATER_FAILPOINT is `{text}`, expected rows:N"),
     }
 }

@@ -51,7 +51,7 @@ fn read_from(
         let after = range.next_offset(next);
         for batch in range.batches.iter().filter(|batch| !batch.is_control()) {
             let records = batch.records(INFLATED_BYTES_MAX).map_err(|e| NodeError::Failed(e.to_string()))?;
-            for record in records.into_iter().filter(|record| record.offset >= next && found.len() < limit) {
+            for record in records.into_iter().filter(|record| record.offset >= next) {
                 let headers = record.headers.into_iter();
                 found.push(TopicRecord {
                     offset: record.offset,

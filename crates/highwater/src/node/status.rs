@@ -10,6 +10,7 @@ use highwater_serve::{
     ColumnStatus, OperatorStatus, PartitionStatus, PipelineState, PipelineStatus, SinkBalance, SourceBalance,
     TableStatus, TopicStatus,
 };
+use highwater_sql::FLINK_TYPE;
 use highwater_stream::{EventTime, OperatorSpec, PlanNode, SinkTarget, WATERMARK_END, WATERMARK_NONE};
 
 use super::LocalNode;
@@ -38,7 +39,7 @@ pub(super) fn table(tables: &Tables, table: &TableDefinition, pipelines: &[Pipel
     let keeper = pipelines.iter().find(|pipeline| pipeline.name == table.pipeline);
     let column = |field: &arrow::datatypes::FieldRef| ColumnStatus {
         name: field.name().clone(),
-        sql_type: highwater_sql::sql_type(field.data_type()),
+        sql_type: field.metadata().get(FLINK_TYPE).cloned().unwrap_or_else(|| field.data_type().to_string()),
         nullable: field.is_nullable(),
     };
     TableStatus {
