@@ -6,6 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -17,6 +18,9 @@ use crate::server::Server;
 
 /// Names under which a node on this machine is reached. Any port.
 const LOOPBACK_HOSTS: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
+
+/// Bytes of a plain-text refusal that are kept.
+const SAID_BYTES_MAX: usize = 4096;
 
 /// Who may be asked for, and by whom.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +61,7 @@ pub(crate) async fn guard(State(server): State<Server>, request: Request, next: 
     if status.is_client_error() || status.is_server_error() {
         server.counters().refused_requests.fetch_add(1, Ordering::Relaxed);
     }
-    with_security_headers(as_json_problem(response))
+    with_security_headers(as_json_problem(response).await)
 }
 
 fn check(rules: &HostRules, method: &Method, headers: &HeaderMap, uri_host: Option<&str>) -> Result<(), HttpProblem> {
@@ -80,21 +84,25 @@ fn check(rules: &HostRules, method: &Method, headers: &HeaderMap, uri_host: Opti
     Ok(())
 }
 
-/// The router's own refusals (404, 405) have no body: give them one.
-fn as_json_problem(response: Response) -> Response {
+/// The router's own refusals have no body (404, 405) or plain text (bad parameters): make them JSON.
+async fn as_json_problem(response: Response) -> Response {
     let status = response.status();
-    if !status.is_client_error() || response.headers().contains_key(header::CONTENT_TYPE) {
+    let media_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_owned());
+    let is_text = media_type.as_ref().is_some_and(|name| name.starts_with(b"text/plain"));
+    if !status.is_client_error() || (media_type.is_some() && !is_text) {
         return response;
     }
+    let (parts, body) = response.into_parts();
+    let said = to_bytes(body, SAID_BYTES_MAX).await.unwrap_or_default();
     let message = match status {
-        StatusCode::NOT_FOUND => "there is nothing at this path",
-        StatusCode::METHOD_NOT_ALLOWED => "this path has no such method",
-        _ => status.canonical_reason().unwrap_or("refused"),
+        StatusCode::NOT_FOUND => "there is nothing at this path".into(),
+        StatusCode::METHOD_NOT_ALLOWED => "this path has no such method".into(),
+        _ if said.is_empty() => status.canonical_reason().unwrap_or("refused").into(),
+        _ => String::from_utf8_lossy(&said),
     };
-    let allow = response.headers().get(header::ALLOW).cloned();
     let mut told = HttpProblem::new(status, message, "see /openapi.json").into_response();
-    if let Some(allow) = allow {
-        told.headers_mut().insert(header::ALLOW, allow);
+    if let Some(allow) = parts.headers.get(header::ALLOW) {
+        told.headers_mut().insert(header::ALLOW, allow.clone());
     }
     told
 }
