@@ -266,7 +266,7 @@ impl Committer for KafkaCommitter {
     }
 }
 
-fn batches(mut encoded: Bytes) -> Result<Vec<(i32, LogBatch)>, String> {
+pub(super) fn batches(mut encoded: Bytes) -> Result<Vec<(i32, LogBatch)>, String> {
     if encoded.is_empty() {
         return Ok(Vec::new());
     }
