@@ -204,3 +204,6 @@ impl KeyedState {
         slot
     }
 }
+
+#[cfg(test)]
+mod tests;

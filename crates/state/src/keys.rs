@@ -345,3 +345,6 @@ fn build(
     let column = make_array(data.map_err(|e| StateError::Corrupt(e.to_string()))?);
     if text { cast(&column, data_type).map_err(|e| StateError::Corrupt(e.to_string())) } else { Ok(column) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,6 @@ fn apply_section(entries: &mut BTreeMap<Bytes, Bytes>, section: &Bytes) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

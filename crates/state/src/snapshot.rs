@@ -128,3 +128,6 @@ fn decode_snapshot(file: &Bytes, cursor: &mut Cursor<'_>) -> Result<OperatorSnap
     }
     Ok(OperatorSnapshot { uid, shard, shards, full, watermark, sections })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,141 @@
+use std::sync::Arc;
 
+use arrow::array::{
+    BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
+    StringArray, TimestampMillisecondArray,
+};
+use arrow::datatypes::{Field, Schema};
+use arrow::util::display::array_value_to_string;
+
+use super::*;
+
+/// Feeds `batches` of (values, weights) into one group, through a snapshot after each, and shows the result
+/// after each.
+fn check(
+    function: AggregateFunction,
+    distinct: bool,
+    output: &DataType,
+    batches: &[(ArrayRef, &[i8])],
+    expected: &str,
+) {
+    let argument = (function != AggregateFunction::CountStar).then_some(0);
+    let call = AggregateCall { function, argument, distinct, filter: None, output: output.clone() };
+    let schema = Arc::new(Schema::new(vec![Field::new("x", batches[0].0.data_type().clone(), true)]));
+    let retract = batches.iter().any(|(_, weights)| weights.contains(&-1));
+    let make = || Aggregates::new(std::slice::from_ref(&call), &schema, retract, "test").unwrap();
+    let (mut aggregates, mut results) = (make(), Vec::new());
+    aggregates.grow(4);
+    for (values, weights) in batches {
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(values)]).unwrap();
+        let weights = (!weights.is_empty()).then_some(*weights);
+        aggregates.update(&rows, &vec![3; rows.num_rows()], weights).unwrap();
+        let result = &aggregates.output(&[3, 0]).unwrap()[0];
+        assert_eq!(result.data_type(), output);
+        let nothing = if function_counts(function) { "0" } else { "" };
+        assert_eq!(array_value_to_string(result, 1).unwrap(), nothing, "another slot is untouched");
+        results.push(if result.is_null(0) {
+            "NULL".to_owned()
+        } else {
+            array_value_to_string(result, 0).unwrap()
+        });
+        let mut state = Vec::new();
+        aggregates.write(3, &mut state);
+        aggregates = make();
+        aggregates.grow(4);
+        let mut cursor = Cursor::new(&state);
+        aggregates.read(3, &mut cursor).unwrap();
+        assert!(cursor.is_empty());
+        for len in 0..state.len() {
+            let mut damaged = make();
+            damaged.grow(4);
+            assert!(
+                damaged.read(3, &mut Cursor::new(&state[..len])).is_err(),
+                "{len} of {} bytes",
+                state.len()
+            );
+        }
+    }
+    assert_eq!(results.join(" "), expected, "{function:?} distinct={distinct}");
+}
+
+fn function_counts(function: AggregateFunction) -> bool {
+    matches!(function, AggregateFunction::Count | AggregateFunction::CountStar)
+}
+
+fn ints(values: &[Option<i64>]) -> ArrayRef {
+    Arc::new(Int64Array::from(values.to_vec()))
+}
+
+fn decimals(values: &[i128], precision: u8, scale: i8) -> ArrayRef {
+    Arc::new(Decimal128Array::from(values.to_vec()).with_precision_and_scale(precision, scale).unwrap())
+}
+
+use AggregateFunction::{Avg, Count, CountStar, Max, Min, Sum};
+
+#[test]
+fn nothing_but_null_gives_null_and_counts_count() {
+    let batches = [(ints(&[None]), &[][..]), (ints(&[Some(3), None, Some(4)]), &[])];
+    check(CountStar, false, &DataType::Int64, &batches, "1 4");
+    check(Count, false, &DataType::Int64, &batches, "0 2");
+    check(Sum, false, &DataType::Int64, &batches, "NULL 7");
+    check(Avg, false, &DataType::Int64, &batches, "NULL 3");
+    check(Min, false, &DataType::Int64, &batches, "NULL 3");
+    check(Max, false, &DataType::Int64, &batches, "NULL 4");
+}
+
+#[test]
+fn sums_wrap_in_their_type_and_averages_truncate_toward_zero() {
+    let bytes: ArrayRef = Arc::new(Int8Array::from(vec![100, 100]));
+    check(Sum, false, &DataType::Int8, &[(bytes, &[])], "-56");
+    check(Sum, false, &DataType::Int64, &[(ints(&[Some(i64::MAX), Some(1)]), &[])], "-9223372036854775808");
+    let int: ArrayRef = Arc::new(Int32Array::from(vec![-3, -4]));
+    check(Avg, false, &DataType::Int32, &[(int, &[])], "-3");
+    let float: ArrayRef = Arc::new(Float32Array::from(vec![1.5, 2.0]));
+    check(Avg, false, &DataType::Float32, &[(float, &[])], "1.75");
+}
+
+#[test]
+fn decimals_round_half_up_and_overflow_to_null_and_back() {
+    let scale = |precision, scale| DataType::Decimal128(precision, scale);
+    check(Sum, false, &scale(38, 2), &[(decimals(&[150, -25], 10, 2), &[])], "1.25");
+    check(Avg, false, &scale(38, 6), &[(decimals(&[100, 100, 101], 10, 2), &[])], "1.003333");
+    check(Avg, false, &scale(38, 6), &[(decimals(&[-5, -6], 7, 6), &[])], "-0.000006");
+    let most = 10_i128.pow(38) - 1;
+    let batches = [
+        (decimals(&[most], 38, 0), &[][..]),
+        (decimals(&[most, most], 38, 0), &[]),
+        (decimals(&[-most, -most, -most + 1], 38, 0), &[]),
+    ];
+    check(Sum, false, &scale(38, 0), &batches, &format!("{most} NULL 1"));
+}
+
+#[test]
+fn extremes_of_every_kind_of_value() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some(""), Some("ab")]));
+    check(Min, false, &DataType::Utf8, &[(Arc::clone(&text), &[])], "");
+    check(Max, false, &DataType::Utf8, &[(text, &[])], "b");
+    let time: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![5, -5]));
+    check(Min, false, &time.data_type().clone(), &[(time, &[])], "1969-12-31T23:59:59.995");
+    let bool: ArrayRef = Arc::new(BooleanArray::from(vec![true, false]));
+    check(Max, false, &DataType::Boolean, &[(bool, &[])], "true");
+    check(Max, false, &DataType::Decimal128(5, 2), &[(decimals(&[5, 250], 5, 2), &[])], "2.50");
+    let float: ArrayRef = Arc::new(Float64Array::from(vec![0.5, -1.0]));
+    check(Min, false, &DataType::Float64, &[(float, &[])], "-1.0");
+}
+
+#[test]
+fn rows_can_be_taken_back_in_any_order() {
+    let batches = [
+        (ints(&[Some(5), Some(7), Some(5), None]), &[1, 1, 1, 1][..]),
+        (ints(&[Some(5), Some(9), Some(7)]), &[-1, 1, -1]),
+        (ints(&[Some(5), Some(9), None]), &[-1, -1, -1]),
+    ];
+    check(CountStar, false, &DataType::Int64, &batches, "4 3 0");
+    check(Count, false, &DataType::Int64, &batches, "3 2 0");
+    check(Sum, false, &DataType::Int64, &batches, "17 14 NULL");
+    check(Avg, false, &DataType::Int64, &batches, "5 7 NULL");
+    check(Max, false, &DataType::Int64, &batches, "7 9 NULL");
+    check(Min, false, &DataType::Int64, &batches, "5 5 NULL");
+    check(Count, true, &DataType::Int64, &batches, "2 2 0");
+    check(Sum, true, &DataType::Int64, &batches, "12 14 NULL");
+}

@@ -357,9 +357,14 @@ pub(crate) fn simulate(
     let mut simulation = Simulation::new(job, clock, Arc::clone(&entropy));
     let mut epochs = Epochs::default();
     let mut next = restore.map_or(0, |(_, epoch)| epoch) + 1;
-    let mut stopping = false;
+    let (mut stopping, mut since, mut begun) = (false, 0, 0);
     for _ in 0..1_000_000 {
-        if !stopping && barrier_every > 0 && entropy.below(barrier_every) == 0 {
+        since += 1;
+        // As the protocol does: one epoch aligns at a time, and something is read in between.
+        let aligned =
+            epochs.0.values().all(|taken| taken.len() == instances) && epochs.0.len() as u64 == begun;
+        if !stopping && barrier_every > 0 && aligned && since > 1 && entropy.below(barrier_every) == 0 {
+            (since, begun) = (0, begun + 1);
             let barrier = Barrier { epoch: Epoch(next), kind: BarrierKind::Checkpoint };
             // The first snapshot is full, later ones hold what changed; now and then one is full again.
             if entropy.below(5) == 0 {
