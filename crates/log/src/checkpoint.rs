@@ -105,7 +105,10 @@ impl Checkpoint {
         let corrupt = |what: &str| LogError::Corrupt { path: path.to_owned(), pos: 0, what: what.to_owned() };
         let Some((body, crc)) = bytes.split_last_chunk::<4>() else { return Err(corrupt("it is cut short")) };
         if !body.starts_with(MAGIC) {
-            return Err(LogError::NotOurs { path: path.to_owned(), what: "it does not start with HWCKPT".into() });
+            return Err(LogError::NotOurs {
+                path: path.to_owned(),
+                what: "it does not start with HWCKPT".into(),
+            });
         }
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return Err(corrupt("checksum mismatch"));

@@ -25,7 +25,7 @@ use highwater_env::{Clock, Disk, DiskLock, MemoryBudget, Offset, Reservation, To
 
 use crate::directory::Layout;
 use crate::partition::{Partition, TailBatch};
-use crate::producers::{Undo, Verdict};
+use crate::producers::Verdict;
 use crate::segment::Segment;
 use crate::ticket::{Drive, Durability};
 use crate::wal::{FRAME_BYTES, FrameKind, WalWriter};
@@ -106,7 +106,6 @@ pub(crate) struct Frame {
     pub(crate) tp: TopicPartition,
     /// Present if `kind` is `Batch`.
     batch: Option<LogBatch>,
-    undo: Option<Undo>,
 }
 
 impl Frame {
@@ -151,7 +150,7 @@ impl Core {
             return Ok(self.ticket(sent.base_offset, sent.last_offset, sent.group));
         }
         let batch = unshared.at(partition.log_end_offset);
-        let undo = partition.producers.sent(&batch, group);
+        partition.producers.sent(&batch, group, partition.high_watermark);
         let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
         partition.log_end_offset = batch.next_offset();
         partition.tail.push_back(TailBatch { batch: batch.clone(), _reservation: Some(reservation) });
@@ -161,7 +160,7 @@ impl Core {
         state.stats.batches += 1;
         state.stats.bytes += bytes as u64;
         state.stats.records += u64::from(batch.record_count().unsigned_abs());
-        state.submit(group, Frame { kind: FrameKind::Batch, tp, batch: Some(batch), undo });
+        state.submit(group, Frame { kind: FrameKind::Batch, tp, batch: Some(batch) });
         drop(state);
         self.writer_wanted.notify_one();
         Ok(self.ticket(base_offset, last_offset, group))
@@ -196,7 +195,7 @@ impl Core {
         }
         let group = state.forming_group(0, self.options.group_bytes_max);
         state.partitions.insert(tp, Partition { created_in: group, ..Partition::default() });
-        state.submit(group, Frame { kind: FrameKind::Create, tp, batch: None, undo: None });
+        state.submit(group, Frame { kind: FrameKind::Create, tp, batch: None });
         self.writer_wanted.notify_one();
         Ok(self.ticket(0, -1, group))
     }
@@ -208,7 +207,7 @@ impl Core {
         let group = state.forming_group(0, self.options.group_bytes_max);
         let partition = state.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
         partition.ok_or(AppendError::UnknownPartition(tp))?.deleting = true;
-        state.submit(group, Frame { kind: FrameKind::Delete, tp, batch: None, undo: None });
+        state.submit(group, Frame { kind: FrameKind::Delete, tp, batch: None });
         self.writer_wanted.notify_one();
         Ok(self.ticket(0, -1, group))
     }

@@ -65,7 +65,10 @@ impl LogOptions {
             return Err(LogError::Options(format!("wal_file_bytes is {file}, expected at least {least}")));
         }
         if self.wal_files_max < 2 {
-            return Err(LogError::Options(format!("wal_files_max is {}, expected 2 or more", self.wal_files_max)));
+            return Err(LogError::Options(format!(
+                "wal_files_max is {}, expected 2 or more",
+                self.wal_files_max
+            )));
         }
         if self.segment_bytes_max > 1 << 30 {
             let max = self.segment_bytes_max;

@@ -28,8 +28,10 @@ pub(crate) struct Sent {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Producer {
     pub(crate) epoch: i16,
-    /// Its last batches, oldest first.
+    /// Its last batches, oldest first: those in flight and the last durable ones.
     pub(crate) sent: VecDeque<Sent>,
+    /// What it was in its previous epoch, until a batch of this one is durable.
+    pub(crate) previous: Option<Box<Producer>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,13 +44,6 @@ pub(crate) struct Producers {
 pub(crate) enum Verdict {
     Append,
     Repeated(Sent),
-}
-
-/// A producer's state before a batch, to be put back if the batch is given up.
-#[derive(Debug)]
-pub(crate) struct Undo {
-    producer_id: i64,
-    before: Option<Producer>,
 }
 
 impl Producers {
@@ -86,19 +81,22 @@ impl Producers {
         }
     }
 
-    /// Remembers an appended batch.
-    pub(crate) fn sent(&mut self, batch: &LogBatch, group: u64) -> Option<Undo> {
-        let producer_id = batch.producer_id();
+    /// Remembers an appended batch; `high_watermark`: what is durable by now.
+    pub(crate) fn sent(&mut self, batch: &LogBatch, group: u64, high_watermark: Offset) {
+        let (producer_id, epoch) = (batch.producer_id(), batch.producer_epoch());
         if producer_id < 0 {
-            return None;
+            return;
         }
-        let before = self.by_id.get(&producer_id).cloned();
-        let producer = self.by_id.entry(producer_id).or_default();
-        if producer.epoch != batch.producer_epoch() {
-            *producer = Producer { epoch: batch.producer_epoch(), sent: VecDeque::new() };
+        let producer =
+            self.by_id.entry(producer_id).or_insert_with(|| Producer { epoch, ..Producer::default() });
+        if producer.epoch != epoch {
+            let previous = std::mem::take(producer);
+            *producer = Producer { epoch, sent: VecDeque::new(), previous: Some(Box::new(previous)) };
         }
-        if producer.sent.len() == BATCHES_KEPT {
-            producer.sent.pop_front();
+        let durable = producer.sent.partition_point(|sent| sent.last_offset < high_watermark);
+        producer.sent.drain(..durable.saturating_sub(BATCHES_KEPT - 1));
+        if durable > 0 {
+            producer.previous = None;
         }
         producer.sent.push_back(Sent {
             base_sequence: batch.base_sequence(),
@@ -110,7 +108,18 @@ impl Producers {
         if self.by_id.len() > PRODUCERS_MAX {
             self.forget_oldest();
         }
-        Some(Undo { producer_id, before })
+    }
+
+    /// Forgets the newest batch of its producer, which is given up.
+    pub(crate) fn take_back(&mut self, batch: &LogBatch) {
+        let Some(producer) = self.by_id.get_mut(&batch.producer_id()) else { return };
+        producer.sent.pop_back();
+        if producer.sent.is_empty() {
+            match producer.previous.take() {
+                Some(previous) => *producer = *previous,
+                None => drop(self.by_id.remove(&batch.producer_id())),
+            }
+        }
     }
 
     fn forget_oldest(&mut self) {
@@ -121,25 +130,26 @@ impl Producers {
         }
     }
 
-    pub(crate) fn undo(&mut self, undo: Undo) {
-        match undo.before {
-            Some(producer) => self.by_id.insert(undo.producer_id, producer),
-            None => self.by_id.remove(&undo.producer_id),
-        };
-    }
-
     pub(crate) fn last_sequence(&self, producer_id: i64) -> Option<i32> {
         Some(self.by_id.get(&producer_id)?.sent.back()?.last_sequence)
     }
 
     /// All producers as far as their batches lie below `high_watermark`: for a checkpoint.
     pub(crate) fn below(&self, high_watermark: Offset) -> Vec<(i64, Producer)> {
-        let durable = |producer: &Producer| {
-            let sent = producer.sent.iter().filter(|sent| sent.last_offset < high_watermark);
-            Producer { epoch: producer.epoch, sent: sent.copied().collect() }
+        let durable = |(id, producer): (&i64, &Producer)| {
+            let mut epoch = Some(producer);
+            while let Some(producer) = epoch {
+                let durable = producer.sent.partition_point(|sent| sent.last_offset < high_watermark);
+                if durable > 0 {
+                    let kept = producer.sent.range(durable.saturating_sub(BATCHES_KEPT)..durable);
+                    let sent = kept.copied().collect();
+                    return Some((*id, Producer { epoch: producer.epoch, sent, previous: None }));
+                }
+                epoch = producer.previous.as_deref();
+            }
+            None
         };
-        let all = self.by_id.iter().map(|(id, producer)| (*id, durable(producer)));
-        all.filter(|(_, producer)| !producer.sent.is_empty()).collect()
+        self.by_id.iter().filter_map(durable).collect()
     }
 
     pub(crate) fn restore(producers: Vec<(i64, Producer)>) -> Self {

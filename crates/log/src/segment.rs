@@ -317,7 +317,9 @@ impl Segment {
 
     fn io(&self, source: io::Error) -> ReadError {
         match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.corrupt(self.content().bytes, "the file is cut short".into()),
+            io::ErrorKind::UnexpectedEof => {
+                self.corrupt(self.content().bytes, "the file is cut short".into())
+            }
             _ => ReadError::Io { path: self.path("log"), source },
         }
     }

@@ -126,6 +126,11 @@ impl GroupHeader {
         })
     }
 
+    /// The generation in what looks like a group header, when the salt to check it is lost.
+    pub(crate) fn generation_unchecked(bytes: &[u8]) -> Option<u64> {
+        (bytes.len() >= HEADER_BYTES && bytes.starts_with(GROUP_MAGIC)).then(|| u64_at(bytes, 8))
+    }
+
     /// Pages from the group's start to where the next one starts, in bytes.
     pub(crate) fn extent(&self) -> u64 {
         (HEADER_BYTES as u64 + u64::from(self.bytes)).next_multiple_of(PAGE)

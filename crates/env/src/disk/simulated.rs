@@ -126,6 +126,11 @@ impl SimDisk {
         self.world().faults.push((fault, after));
     }
 
+    /// Forgets faults that have not struck yet.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
     /// Limits the sum of all files' lengths in bytes; growing beyond it fails with ENOSPC.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.world().capacity = bytes;

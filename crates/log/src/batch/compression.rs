@@ -57,7 +57,8 @@ impl Compression {
             Self::Snappy => self.unsnap(input, bytes_max),
             Self::Lz4 => self.drain(lz4_flex::frame::FrameDecoder::new(input), bytes_max),
             Self::Zstd => {
-                let mut frames = zstd::stream::read::Decoder::with_buffer(input).map_err(|e| self.failed(e))?;
+                let mut frames =
+                    zstd::stream::read::Decoder::with_buffer(input).map_err(|e| self.failed(e))?;
                 let window_log = bytes_max.checked_ilog2().unwrap_or(0) + 1;
                 let window_log = window_log.clamp(*ZSTD_WINDOW_LOG.start(), *ZSTD_WINDOW_LOG.end());
                 frames.window_log_max(window_log).map_err(|e| self.failed(e))?;
@@ -86,7 +87,8 @@ impl Compression {
         while !rest.is_empty() {
             let (len, tail) =
                 rest.split_first_chunk::<4>().ok_or_else(|| invalid("snappy block cut short"))?;
-            let len = usize::try_from(i32::from_be_bytes(*len)).map_err(|_| invalid("snappy block length"))?;
+            let len =
+                usize::try_from(i32::from_be_bytes(*len)).map_err(|_| invalid("snappy block length"))?;
             let block = tail.get(..len).ok_or_else(|| invalid("snappy block cut short"))?;
             self.unsnap_block(block, &mut out, bytes_max)?;
             rest = &tail[len..];

@@ -180,9 +180,7 @@ impl State {
             (FrameKind::Batch, Some(batch)) => {
                 partition.log_end_offset = batch.base_offset();
                 partition.tail.pop_back();
-                if let Some(undo) = frame.undo {
-                    partition.producers.undo(undo);
-                }
+                partition.producers.take_back(&batch);
                 self.cached.pop_back();
                 let bytes = batch.bytes().len() as u64;
                 self.memory_bytes -= bytes;

@@ -218,12 +218,13 @@ impl Recovery {
     }
 
     fn apply_batch(&mut self, tp: TopicPartition, batch: LogBatch) -> Result<(), String> {
-        let partition = self.state.partitions.get_mut(&tp).ok_or(format!("a batch for unknown partition {tp}"))?;
+        let partition =
+            self.state.partitions.get_mut(&tp).ok_or(format!("a batch for unknown partition {tp}"))?;
         let (base, due) = (batch.base_offset(), partition.log_end_offset);
         if base != due {
             return Err(format!("partition {tp} goes on with offset {base}, expected {due}"));
         }
-        partition.producers.sent(&batch, 0);
+        partition.producers.sent(&batch, 0, batch.base_offset());
         partition.log_end_offset = batch.next_offset();
         partition.high_watermark = batch.next_offset();
         let bytes = batch.bytes().len() as u64;

@@ -15,7 +15,12 @@ impl Core {
         Ok(partition.ok_or(ReadError::UnknownPartition(tp))?.bounds())
     }
 
-    pub(crate) fn read(&self, tp: TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadRange, ReadError> {
+    pub(crate) fn read(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<ReadRange, ReadError> {
         let (bounds, segment) = {
             let state = self.state();
             let partition = state.partitions.get(&tp).filter(|partition| !partition.deleting);

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_env::{Disk, DiskFile, OpenMode, TopicPartition};
 
-use super::{
-    FRAME_BYTES, FileHeader, FrameKind, GroupHeader, HEADER_BYTES, PAGE, WAL_VERSION, decode_frame,
-};
+use super::{FRAME_BYTES, FileHeader, FrameKind, GroupHeader, HEADER_BYTES, PAGE, WAL_VERSION, decode_frame};
 use crate::{LogBatch, LogError};
 
 /// A write-ahead file in the data directory.
@@ -35,18 +33,31 @@ impl WalFileFound {
 /// All write-ahead files, oldest generation first.
 pub(crate) fn find_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<WalFileFound>, LogError> {
     let mut found = Vec::new();
+    let mut damaged = Vec::new();
     for entry in disk.list(dir).map_err(LogError::io("list", dir))? {
         let path = dir.join(&entry.name);
         let slot = entry.name.strip_suffix(".wal").and_then(|slot| slot.parse().ok());
-        let slot = slot.ok_or_else(|| LogError::NotOurs { path: path.clone(), what: "unknown file".into() })?;
+        let slot =
+            slot.ok_or_else(|| LogError::NotOurs { path: path.clone(), what: "unknown file".into() })?;
         let file = disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open", &path))?;
         let len = file.len().map_err(LogError::io("read", &path))?;
         let mut found_file = WalFileFound { slot, path, file, len, header: None };
-        found_file.header = read_header(&found_file)?;
+        match read_header(&found_file)? {
+            Head::Valid(header) => found_file.header = Some(header),
+            Head::Unused => {}
+            Head::Damaged { generation } => damaged.push((found.len(), generation)),
+        }
         found.push(found_file);
     }
+    // Recycling starts with the oldest file, and the new header is synced before any group: torn,
+    // it leaves groups of an old generation, which are in segments (if not, a gap shows it).
+    let newest = found.iter().map(WalFileFound::generation).max().unwrap_or(0);
+    if let Some((index, _)) = damaged.iter().find(|(_, generation)| *generation >= newest) {
+        return Err(found[*index].corrupt(0, "damaged file header".into()));
+    }
     found.sort_by_key(|file| (file.generation(), file.slot));
-    if let Some(twin) = found.windows(2).find(|w| w[0].header.is_some() && w[0].generation() == w[1].generation())
+    if let Some(twin) =
+        found.windows(2).find(|w| w[0].header.is_some() && w[0].generation() == w[1].generation())
     {
         let what = format!("generation {} is also in {}", twin[1].generation(), twin[0].path.display());
         return Err(twin[1].corrupt(0, what));
@@ -54,25 +65,40 @@ pub(crate) fn find_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<WalFileFound
     Ok(found)
 }
 
-fn read_header(found: &WalFileFound) -> Result<Option<FileHeader>, LogError> {
+enum Head {
+    Valid(FileHeader),
+    /// No group was ever written.
+    Unused,
+    /// The header is damaged; the first group is of this generation.
+    Damaged {
+        generation: u64,
+    },
+}
+
+fn read_header(found: &WalFileFound) -> Result<Head, LogError> {
     let mut head = [0; HEADER_BYTES];
     let n = usize::try_from(found.len).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
     found.file.read_exact_at(&mut head[..n], 0).map_err(LogError::io("read", &found.path))?;
     match FileHeader::decode(&head) {
-        Some(Ok(header)) => Ok(Some(header)),
+        Some(Ok(header)) => return Ok(Head::Valid(header)),
         Some(Err(version)) if version > WAL_VERSION => {
-            Err(LogError::NewerVersion { path: found.path.clone(), found: version, newest: WAL_VERSION })
+            return Err(LogError::NewerVersion {
+                path: found.path.clone(),
+                found: version,
+                newest: WAL_VERSION,
+            });
         }
-        Some(Err(version)) => Err(found.corrupt(8, format!("version {version}, expected {WAL_VERSION}"))),
-        None => {
-            // The header is synced before the first group is written.
-            let all = found.file.read_all().map_err(LogError::io("read", &found.path))?;
-            match all.iter().all(|byte| *byte == 0) {
-                true => Ok(None),
-                false => Err(found.corrupt(0, "damaged file header".into())),
-            }
+        Some(Err(version)) => {
+            return Err(found.corrupt(8, format!("version {version}, expected {WAL_VERSION}")));
         }
+        None => {}
     }
+    let all = found.file.read_all().map_err(LogError::io("read", &found.path))?;
+    let groups = all.get(usize::try_from(PAGE).unwrap_or(usize::MAX)..).unwrap_or_default();
+    if groups.iter().all(|byte| *byte == 0) {
+        return Ok(Head::Unused);
+    }
+    Ok(Head::Damaged { generation: GroupHeader::generation_unchecked(groups).unwrap_or(u64::MAX) })
 }
 
 /// One change read back.
@@ -156,7 +182,8 @@ impl Reader {
 
     /// The group `due` at `pos`: its extent and frames; else how many bytes of it are there.
     fn group(&self, pos: u64, due: u64) -> Result<(u64, Vec<FrameFound>), u64> {
-        let header = self.header(pos).filter(|header| header.sequence == due && header.frames > 0).ok_or(0_u64)?;
+        let header =
+            self.header(pos).filter(|header| header.sequence == due && header.frames > 0).ok_or(0_u64)?;
         let frames = self.frames(pos, &header).ok_or(header.extent())?;
         Ok((header.extent(), frames))
     }

@@ -101,7 +101,8 @@ impl WalWriter {
         let bytes = u32::try_from(bytes).expect("a group is below group_bytes_max + batch_bytes_max");
         let mut header = GroupHeader { generation: 0, sequence, durable, frames: 0, bytes };
         header.frames = u32::try_from(frames.len()).expect("each frame takes 32 bytes of a group");
-        self.make_room(header.extent(), sequence, checkpointed)?;
+        // A page more for the mark.
+        self.make_room(header.extent() + PAGE, sequence, checkpointed)?;
         let (Some(current), Some(file)) = (&mut self.current, self.files.last_mut()) else {
             return Err(WriteFailed::Broken(io::Error::other("no write-ahead file")));
         };
@@ -146,6 +147,7 @@ impl WalWriter {
         file.file.write_all_at(&mark.encode(current.header.crc_seed()), current.pos)
     }
 
+    /// Finds room for `extent` bytes of groups, in the current file or the next one.
     fn make_room(&mut self, extent: u64, sequence: u64, checkpointed: u64) -> Result<(), WriteFailed> {
         let fits = self.current.as_ref().is_some_and(|current| current.pos + extent <= self.file_bytes);
         if !fits {
