@@ -143,7 +143,11 @@ impl Lowering {
                 with(node, &|_| true)
             }
             Node::GroupAggregate { input, keys, calls } => {
-                let input = self.prune(input, &aggregate_references(keys, calls));
+                let mut below = aggregate_references(keys, calls);
+                if below.is_empty() {
+                    below.extend(input.columns.first().map(|column| column.name.clone()));
+                }
+                let input = self.prune(input, &below);
                 with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use datafusion_common::ScalarValue;
 use datafusion_expr::Expr;
 use highwater_stream::{AggregateFunction, WindowColumn};
 use sqlparser::ast::{
@@ -13,7 +14,7 @@ use sqlparser::tokenizer::Location;
 use super::expression::ExprBinder;
 use super::window;
 use crate::error::{Bound, Fault};
-use crate::functions::Typed;
+use crate::functions::{Typed, literal};
 use crate::relation::{Aggregate, Column, Node, Relation, WindowRole, column_name, named, unique};
 use crate::types::{PRECISION_MAX, SqlType};
 
@@ -406,7 +407,12 @@ impl Before {
             .collect()
     }
 
-    fn relation(self, input: &Arc<Relation>) -> Arc<Relation> {
+    fn relation(mut self, input: &Arc<Relation>) -> Arc<Relation> {
+        if self.columns.is_empty() {
+            // COUNT(*) alone: rows need a column to be counted by.
+            let row = literal(ScalarValue::Boolean(Some(true)));
+            self.columns.push(("$row".to_owned(), row, SqlType::Boolean));
+        }
         Relation::calc(input, None, self.columns)
     }
 }

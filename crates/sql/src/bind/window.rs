@@ -36,7 +36,9 @@ pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound
         Syntax::CompoundIdentifier(names) => session.relation(ctes, names)?,
         Syntax::Subquery(query) => session.query(ctes, query)?,
         other => {
-            return Err(Fault::new(other.span().start, format!("'{other}' is no table")).or_at(at).hint(FORM));
+            return Err(Fault::new(other.span().start, format!("'{other}' is no table"))
+                .or_at(at)
+                .hint(FORM));
         }
     };
     let index = time_column(&input, time, at)?;

@@ -274,8 +274,9 @@ pub(crate) fn round_to(
             let floor = floor_ms(clock, unit)?;
             let exact = floor == clock && moment.nanos == 0;
             let rounded = if up && !exact { next_ms(floor, unit)? } else { floor };
-            let ms = if local { zoned.to_instant(rounded)? } else { rounded };
-            Some(Moment { ms, nanos: 0 })
+            // Flink goes back by the offset it came with, whatever the offset is at the result.
+            let offset = clock.checked_sub(moment.ms)?;
+            Some(Moment { ms: rounded.checked_sub(offset)?, nanos: 0 })
         });
         timestamps(values, &output)
     });
