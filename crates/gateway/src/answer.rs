@@ -127,7 +127,9 @@ impl IngestAnswer {
         position.include(range.partition, range.last_offset);
         let room = self.positions.len() < RANGES_MAX;
         match self.positions.iter_mut().rev().find(|earlier| earlier.partition == range.partition) {
-            Some(earlier) if earlier.last_offset + 1 == range.base_offset => earlier.last_offset = range.last_offset,
+            Some(earlier) if earlier.last_offset + 1 == range.base_offset => {
+                earlier.last_offset = range.last_offset
+            }
             _ if room => self.positions.push(range),
             _ => {}
         }
@@ -141,7 +143,8 @@ impl IntoResponse for IngestAnswer {
                 0 => "the body holds no event".to_owned(),
                 rejected => format!("none of {rejected} events was accepted"),
             };
-            self.error = Some(HttpProblem::new(StatusCode::BAD_REQUEST, message, "`errors` lists lines and reasons"));
+            self.error =
+                Some(HttpProblem::new(StatusCode::BAD_REQUEST, message, "`errors` lists lines and reasons"));
         }
         match self.error.clone() {
             Some(problem) => problem.decorate((problem.status(), Json(self)).into_response()),

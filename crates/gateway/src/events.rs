@@ -106,7 +106,10 @@ impl Splitter {
                 self.end_event(&Bytes::new(), Blank::Refuse, out);
                 Ok(())
             }
-            Place::Element { .. } => Err(format!("the array does not end: element {} or a bracket before it is open", self.line + 1)),
+            Place::Element { .. } => Err(format!(
+                "the array does not end: element {} or a bracket before it is open",
+                self.line + 1
+            )),
             Place::Done => Ok(()),
         }
     }
@@ -149,7 +152,8 @@ impl Splitter {
                 return at + 1;
             }
         }
-        self.place = Place::Element { depth: nesting.depth, in_string: nesting.in_string, escaped: nesting.escaped };
+        self.place =
+            Place::Element { depth: nesting.depth, in_string: nesting.in_string, escaped: nesting.escaped };
         self.hold(chunk)
     }
 
@@ -181,7 +185,9 @@ impl Splitter {
         let text = trim(&whole);
         match blank {
             Blank::Skip if text.is_empty() => {}
-            Blank::Refuse if text.is_empty() => out.push(Event { line, text: Err("expected a value".to_owned()) }),
+            Blank::Refuse if text.is_empty() => {
+                out.push(Event { line, text: Err("expected a value".to_owned()) })
+            }
             _ => out.push(Event { line, text: Ok(on_one_line(text)) }),
         }
     }

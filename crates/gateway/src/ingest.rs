@@ -155,14 +155,16 @@ impl Request {
         params: Result<Query<Params>, QueryRejection>,
         headers: &HeaderMap,
     ) -> Result<Self, HttpProblem> {
-        let bad_request = |message: String| HttpProblem::new(StatusCode::BAD_REQUEST, message, "see /openapi.json");
+        let bad_request =
+            |message: String| HttpProblem::new(StatusCode::BAD_REQUEST, message, "see /openapi.json");
         let Path(topic) = topic.map_err(|rejection| bad_request(rejection.body_text()))?;
         let Query(params) = params.map_err(|rejection| bad_request(rejection.body_text()))?;
         check_topic_name(&topic)?;
         let framing = framing(headers)?;
         let inflate = is_gzip(headers)?.then(Inflate::new);
         let parts = Arc::clone(&gateway.0);
-        let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|bytes| bytes > parts.options.body_bytes_max) {
             return Err(too_large(parts.options.body_bytes_max));
         }
@@ -213,7 +215,11 @@ impl Request {
                 Ok(None) => break,
                 Err(_) => {
                     let message = format!("the body was silent for {} s", idle_timeout.as_secs());
-                    return Err(HttpProblem::new(StatusCode::REQUEST_TIMEOUT, message, "send the body without pauses"));
+                    return Err(HttpProblem::new(
+                        StatusCode::REQUEST_TIMEOUT,
+                        message,
+                        "send the body without pauses",
+                    ));
                 }
             };
             self.wire_bytes += chunk.len() as u64;
@@ -278,9 +284,12 @@ impl Request {
                 self.batch_line = event.line;
             }
             self.batch_bytes += text.len() + key.as_ref().map_or(0, Bytes::len);
-            let record = NewRecord { key, value: Some(text), headers: Vec::new(), timestamp_ms: Some(timestamp_ms) };
+            let record =
+                NewRecord { key, value: Some(text), headers: Vec::new(), timestamp_ms: Some(timestamp_ms) };
             self.batch.push(record);
-            if self.batch_bytes >= self.parts.options.flush_bytes || self.batch.len() >= self.parts.options.flush_records {
+            if self.batch_bytes >= self.parts.options.flush_bytes
+                || self.batch.len() >= self.parts.options.flush_records
+            {
                 self.flush().await?;
             }
         }
@@ -289,7 +298,8 @@ impl Request {
 
     /// Makes the reservation what the request holds.
     fn reserve(&mut self) -> Result<(), HttpProblem> {
-        let held = self.batch_bytes + self.batch.len() * RECORD_BYTES + self.splitter.held_bytes() + SLICE_BYTES;
+        let held =
+            self.batch_bytes + self.batch.len() * RECORD_BYTES + self.splitter.held_bytes() + SLICE_BYTES;
         self.reservation.resize(held as u64).map_err(|full| memory_full(&full.to_string()))
     }
 
@@ -300,7 +310,8 @@ impl Request {
         }
         let records = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let written = self.write(records).await.inspect_err(|_| self.answer.resume_at_line = Some(self.batch_line))?;
+        let written =
+            self.write(records).await.inspect_err(|_| self.answer.resume_at_line = Some(self.batch_line))?;
         self.in_flight.extend(written);
         self.settle(IN_FLIGHT_MAX).await
     }
@@ -341,7 +352,8 @@ impl Request {
             }
             Ok(Err(error)) => Err(append_problem(&error)),
             Err(_) => {
-                let message = format!("{events} events were not durable in time: they may be in the topic or not");
+                let message =
+                    format!("{events} events were not durable in time: they may be in the topic or not");
                 Err(HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, DISK_HINT))
             }
         }
@@ -365,15 +377,19 @@ fn check_topic_name(topic: &str) -> Result<(), HttpProblem> {
 }
 
 fn framing(headers: &HeaderMap) -> Result<Framing, HttpProblem> {
-    let hint = "send Content-Type: application/json (one object or an array) or application/x-ndjson (one per line)";
+    let hint =
+        "send Content-Type: application/json (one object or an array) or application/x-ndjson (one per line)";
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         let message = "Content-Type is missing";
         return Err(HttpProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, hint));
     };
-    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type =
+        value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
         "application/json" => Ok(Framing::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => Ok(Framing::Lines),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            Ok(Framing::Lines)
+        }
         _ => {
             let message = format!("Content-Type `{media_type}` is not understood");
             Err(HttpProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, hint))
@@ -415,7 +431,9 @@ fn write_problem(refused: &WriteError) -> HttpProblem {
             HttpProblem::new(StatusCode::NOT_FOUND, refused.to_string(), "make it: POST /v1/topics")
         }
         WriteError::Topic(TopicError::Log(LogError::Append(error))) => append_problem(error),
-        WriteError::Topic(TopicError::Log(error)) if error.is_disk_full() => append_problem(&AppendError::DiskFull),
+        WriteError::Topic(TopicError::Log(error)) if error.is_disk_full() => {
+            append_problem(&AppendError::DiskFull)
+        }
         WriteError::Topic(TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. }) => {
             internal(&refused.to_string())
         }
@@ -426,15 +444,21 @@ fn write_problem(refused: &WriteError) -> HttpProblem {
 fn append_problem(error: &AppendError) -> HttpProblem {
     let message = error.to_string();
     match error {
-        AppendError::Backpressure(_) => HttpProblem::retry(StatusCode::TOO_MANY_REQUESTS, message, "send more slowly"),
-        AppendError::DiskFull => HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, DISK_HINT),
-        AppendError::Poisoned(_) | AppendError::Closed => {
-            HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, "the node must be restarted: see its log")
+        AppendError::Backpressure(_) => {
+            HttpProblem::retry(StatusCode::TOO_MANY_REQUESTS, message, "send more slowly")
         }
+        AppendError::DiskFull => HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, DISK_HINT),
+        AppendError::Poisoned(_) | AppendError::Closed => HttpProblem::retry(
+            StatusCode::SERVICE_UNAVAILABLE,
+            message,
+            "the node must be restarted: see its log",
+        ),
         AppendError::UnknownPartition(_) => {
             HttpProblem::retry(StatusCode::NOT_FOUND, "the topic was deleted meanwhile", "see GET /v1/topics")
         }
-        AppendError::TooLarge { .. } => HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, message, "send smaller events"),
+        AppendError::TooLarge { .. } => {
+            HttpProblem::new(StatusCode::PAYLOAD_TOO_LARGE, message, "send smaller events")
+        }
         _ => internal(&message),
     }
 }

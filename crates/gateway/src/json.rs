@@ -23,7 +23,10 @@ impl fmt::Display for JsonProblem {
 /// Checks that `text` is one JSON object and gives the value of its field `key_field` as text:
 /// strings without quotes and escapes, all else as it stands; missing or null: none. If the
 /// field occurs twice, the later counts.
-pub(crate) fn check_object<'a>(text: &'a [u8], key_field: Option<&str>) -> Result<Option<Cow<'a, [u8]>>, JsonProblem> {
+pub(crate) fn check_object<'a>(
+    text: &'a [u8],
+    key_field: Option<&str>,
+) -> Result<Option<Cow<'a, [u8]>>, JsonProblem> {
     if let Err(error) = std::str::from_utf8(text) {
         return Err(JsonProblem { pos: error.valid_up_to(), what: "not UTF-8" });
     }
@@ -74,16 +77,18 @@ impl<'a> Scan<'a> {
         loop {
             // Here a value begins.
             let opened = self.value_or_open()?;
-            if opened {
-                if self.enter(key_field, &mut value_start)? {
-                    continue;
-                }
+            if opened && self.enter(key_field, &mut value_start)? {
+                continue;
             }
             // Here a value has just ended: close what ends with it, then go to the next value.
             loop {
                 if self.depth == 0 {
                     self.skip_space();
-                    return if self.at == self.text.len() { Ok(found) } else { self.fail("text after the object") };
+                    return if self.at == self.text.len() {
+                        Ok(found)
+                    } else {
+                        self.fail("text after the object")
+                    };
                 }
                 if self.depth == 1
                     && let Some(start) = value_start.take()
@@ -111,7 +116,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Behind `{` or `[`: whether a first value follows; if not, the container was closed again.
-    fn enter(&mut self, key_field: Option<&str>, value_start: &mut Option<usize>) -> Result<bool, JsonProblem> {
+    fn enter(
+        &mut self,
+        key_field: Option<&str>,
+        value_start: &mut Option<usize>,
+    ) -> Result<bool, JsonProblem> {
         self.skip_space();
         let closing = if self.in_object() { b'}' } else { b']' };
         if self.peek() == Some(closing) {
@@ -125,7 +134,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Scans `"name":` and the space behind it; notes where the key field's value begins.
-    fn field_name(&mut self, key_field: Option<&str>, value_start: &mut Option<usize>) -> Result<(), JsonProblem> {
+    fn field_name(
+        &mut self,
+        key_field: Option<&str>,
+        value_start: &mut Option<usize>,
+    ) -> Result<(), JsonProblem> {
         self.skip_space();
         if self.peek() != Some(b'"') {
             return self.fail("expected a field name in quotes");

@@ -13,8 +13,8 @@
 mod answer;
 mod counters;
 mod events;
-mod ingest;
 mod inflate;
+mod ingest;
 mod json;
 mod position;
 

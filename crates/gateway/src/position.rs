@@ -95,7 +95,19 @@ mod tests {
 
     #[test]
     fn what_is_no_position_is_refused() {
-        for text in ["", ":", ":0@1", "t", "t:0", "t:0@", "t:@1", "t:-1@1", "t:0@-1", "t:0@9223372036854775808", "t:a@b"] {
+        for text in [
+            "",
+            ":",
+            ":0@1",
+            "t",
+            "t:0",
+            "t:0@",
+            "t:@1",
+            "t:-1@1",
+            "t:0@-1",
+            "t:0@9223372036854775808",
+            "t:a@b",
+        ] {
             assert!(text.parse::<LogPosition>().is_err(), "{text}");
         }
     }

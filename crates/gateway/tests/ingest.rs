@@ -1,5 +1,7 @@
 //! The ingest route over a real loopback socket, in front of a real log on a disk.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +47,8 @@ async fn start(threads: Threads, log_options: LogOptions, budget: MemoryBudget) 
         Threads::Real => Log::open,
         Threads::Stepped => Log::open_stepped,
     };
-    let (log, _) = open(disk, Arc::clone(&clock), dir.path(), log_options, &MemoryBudget::unlimited()).unwrap();
+    let (log, _) =
+        open(disk, Arc::clone(&clock), dir.path(), log_options, &MemoryBudget::unlimited()).unwrap();
     let entropy = Arc::new(SeededEntropy::new(7));
     let topic_options = TopicOptions { auto_create: false, ..TopicOptions::default() };
     let topics = Topics::open(log.clone(), entropy, topic_options).unwrap();
@@ -100,7 +103,11 @@ async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_ascii_lowercase(), json: serde_json::from_str(body).unwrap_or(Value::Null) }
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        json: serde_json::from_str(body).unwrap_or(Value::Null),
+    }
 }
 
 /// Keys and values of a partition.
@@ -138,7 +145,10 @@ async fn good_lines_are_kept_and_bad_ones_named() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json["accepted"], 2);
     assert_eq!(answer.json["rejected"], 3);
-    assert_eq!(answer.json["positions"], serde_json::json!([{"partition": 0, "base_offset": 0, "last_offset": 1}]));
+    assert_eq!(
+        answer.json["positions"],
+        serde_json::json!([{"partition": 0, "base_offset": 0, "last_offset": 1}])
+    );
     assert_eq!(answer.json["position"], "one:0@2");
     let errors = answer.json["errors"].as_array().unwrap();
     let lines: Vec<_> = errors.iter().map(|error| error["line"].as_u64().unwrap()).collect();
@@ -158,9 +168,10 @@ async fn keys_choose_partitions() {
     assert_eq!((answer.status, &answer.json["accepted"]), (200, &Value::from(5)));
     let topic = fixture.topics.get("fleet").unwrap();
     let mut keys: Vec<_> = (0..3).flat_map(|partition| stored(&fixture, &topic, partition)).collect();
-    let of_a: Vec<_> = (0..3).map(|partition| stored(&fixture, &topic, partition)).filter(|records| {
-        records.iter().any(|(key, _)| key.as_deref() == Some("a"))
-    }).collect();
+    let of_a: Vec<_> = (0..3)
+        .map(|partition| stored(&fixture, &topic, partition))
+        .filter(|records| records.iter().any(|(key, _)| key.as_deref() == Some("a")))
+        .collect();
     assert_eq!(of_a.len(), 1, "one key, one partition");
     keys.sort();
     let keys: Vec<_> = keys.iter().map(|(key, _)| key.as_deref()).collect();
@@ -174,7 +185,8 @@ async fn keys_choose_partitions() {
 async fn one_object_over_several_lines_becomes_one_line() {
     let fixture = start_plain().await;
     let body = gzip(b"{\n  \"name\": \"a b\",\n  \"n\": [1, 2]\n}\n");
-    let answer = post(fixture.address, "/v1/topics/one/events", &[JSON, "Content-Encoding: gzip"], &body).await;
+    let answer =
+        post(fixture.address, "/v1/topics/one/events", &[JSON, "Content-Encoding: gzip"], &body).await;
     assert_eq!(answer.status, 200, "{}", answer.json);
     let topic = fixture.topics.get("one").unwrap();
     assert_eq!(stored(&fixture, &topic, 0)[0].1, r#"{"name":"a b","n":[1,2]}"#);
@@ -183,12 +195,17 @@ async fn one_object_over_several_lines_becomes_one_line() {
 #[tokio::test]
 async fn many_events_arrive_complete_and_in_order() {
     let fixture = start_plain().await;
-    let body: String = (0..50_000).map(|n| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(30))).collect();
+    let body: String =
+        (0..50_000).map(|n| format!("{{\"n\":{n},\"pad\":\"{}\"}}\n", "x".repeat(30))).collect();
     for headers in [&[NDJSON][..], &[NDJSON, "Content-Encoding: gzip"]] {
         let bytes = if headers.len() == 1 { body.clone().into_bytes() } else { gzip(body.as_bytes()) };
         let answer = post(fixture.address, "/v1/topics/one/events", headers, &bytes).await;
         assert_eq!(answer.json["accepted"], 50_000, "{}", answer.json["error"]);
-        assert_eq!(answer.json["positions"].as_array().unwrap().len(), 1, "neighbouring batches are one range");
+        assert_eq!(
+            answer.json["positions"].as_array().unwrap().len(),
+            1,
+            "neighbouring batches are one range"
+        );
     }
     let records = stored(&fixture, &fixture.topics.get("one").unwrap(), 0);
     assert_eq!(records.len(), 100_000);
@@ -303,7 +320,9 @@ async fn hostile_requests_are_refused_in_words() {
 async fn broken_off_and_silent_bodies() {
     let fixture = start_plain().await;
     let head = |length: usize| {
-        format!("POST /v1/topics/one/events HTTP/1.1\r\nHost: localhost\r\n{NDJSON}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+        format!(
+            "POST /v1/topics/one/events HTTP/1.1\r\nHost: localhost\r\n{NDJSON}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )
     };
     // The sender waits for ever: what came is kept, and the answer says so.
     let answer = exchange(fixture.address, format!("{}{{\"v\":1}}\n", head(1000)).as_bytes()).await;
@@ -315,15 +334,18 @@ async fn broken_off_and_silent_bodies() {
     );
     let answer = exchange(fixture.address, chunked.as_bytes()).await;
     assert!(answer.status == 400 || answer.status == 0, "{}", answer.status);
-    let values: Vec<_> =
-        stored(&fixture, &fixture.topics.get("one").unwrap(), 0).into_iter().map(|(_, value)| value).collect();
+    let values: Vec<_> = stored(&fixture, &fixture.topics.get("one").unwrap(), 0)
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
     assert_eq!(values, ["{\"v\":1}", "{\"v\":2}"]);
 }
 
 #[tokio::test]
 async fn the_list_of_errors_is_bounded() {
     let fixture = start_plain().await;
-    let answer = post(fixture.address, "/v1/topics/one/events", &[NDJSON], "x\n".repeat(5000).as_bytes()).await;
+    let answer =
+        post(fixture.address, "/v1/topics/one/events", &[NDJSON], "x\n".repeat(5000).as_bytes()).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json["rejected"], 5000);
     assert_eq!(answer.json["errors"].as_array().unwrap().len(), 100);

@@ -1,7 +1,7 @@
 //! The HTTP server over a node in memory that invents a fleet, with a false demo supervisor: to
 //! look at the page. `cargo run -p highwater-serve --example double [PORT]`
 
-#![allow(missing_docs, clippy::print_stdout, reason = "a tool for developers")]
+#![allow(clippy::unwrap_used, missing_docs, clippy::print_stdout, reason = "a tool for developers")]
 
 #[path = "../tests/support/double.rs"]
 mod double;
@@ -17,7 +17,9 @@ use double::{DoubleNode, Row, topic};
 use highwater_coordinator::{NewRecord, TopicError, TopicWriter, WriteError, Written};
 use highwater_env::{Clock, MemoryBudget, SystemClock};
 use highwater_gateway::{Gateway, GatewayOptions};
-use highwater_serve::{OperatorStatus, PipelineState, PipelineStatus, Server, ServerOptions, SinkBalance, SourceBalance};
+use highwater_serve::{
+    OperatorStatus, PipelineState, PipelineStatus, Server, ServerOptions, SinkBalance, SourceBalance,
+};
 use tokio::net::TcpListener;
 
 struct NoTopics;
@@ -38,7 +40,12 @@ async fn main() {
     tokio::spawn(drive(Arc::clone(&node), Arc::clone(&clock)));
     tokio::spawn(supervise(port + 1, Arc::clone(&killed), Arc::clone(&down), Arc::clone(&node)));
     loop {
-        let gateway = Gateway::new(Arc::new(NoTopics), clock.clone(), GatewayOptions::default(), MemoryBudget::unlimited());
+        let gateway = Gateway::new(
+            Arc::new(NoTopics),
+            clock.clone(),
+            GatewayOptions::default(),
+            MemoryBudget::unlimited(),
+        );
         let options = ServerOptions {
             demo_url: Some(format!("http://127.0.0.1:{}", port + 1)),
             shutdown_grace: Duration::from_millis(10),
@@ -69,7 +76,9 @@ async fn drive(node: Arc<DoubleNode>, clock: Arc<SystemClock>) {
                 region: ["north", "east", "south", "west"][number as usize % 4].to_owned(),
                 at_ms,
                 speed: (step % 23 != number).then(|| 45.0 + 25.0 * wave.sin() + 4.0 * (wave * 7.0).cos()),
-                engine_c: 88.0 + 6.0 * (wave / 2.0).sin() + if number == 5 && step % 60 > 45 { 25.0 } else { 0.0 },
+                engine_c: 88.0
+                    + 6.0 * (wave / 2.0).sin()
+                    + if number == 5 && step % 60 > 45 { 25.0 } else { 0.0 },
                 events: i64::from(step) * 12,
             }
         };
@@ -139,11 +148,17 @@ fn pipeline(step: u64, at_ms: i64) -> PipelineStatus {
 }
 
 /// What `highwater demo` answers, invented.
-async fn supervise(port: u16, killed: Arc<tokio::sync::Notify>, down: Arc<AtomicBool>, node: Arc<DoubleNode>) {
+async fn supervise(
+    port: u16,
+    killed: Arc<tokio::sync::Notify>,
+    down: Arc<AtomicBool>,
+    node: Arc<DoubleNode>,
+) {
     let kills = Arc::new(AtomicU64::new(0));
     let (count, is_down) = (Arc::clone(&kills), Arc::clone(&down));
     let status = get(move || {
-        let records = node.topics.lock().unwrap().first().map_or(0, |topic| topic.partitions[0].high_watermark * 4);
+        let records =
+            node.topics.lock().unwrap().first().map_or(0, |topic| topic.partitions[0].high_watermark * 4);
         let kills = count.load(Ordering::SeqCst);
         let recovery = serde_json::json!({ "healthy_ms": 412, "caught_up_ms": 1390 });
         let answer = serde_json::json!({

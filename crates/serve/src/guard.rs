@@ -46,14 +46,19 @@ impl HostRules {
 /// `[::1]:80` without `:80`.
 fn without_port(host: &str) -> &str {
     match host.rfind(':') {
-        Some(at) if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) && !host[..at].ends_with(':') => &host[..at],
+        Some(at)
+            if host[at + 1..].bytes().all(|byte| byte.is_ascii_digit()) && !host[..at].ends_with(':') =>
+        {
+            &host[..at]
+        }
         _ => host,
     }
 }
 
 pub(crate) async fn guard(State(server): State<Server>, request: Request, next: Next) -> Response {
     server.counters().requests.fetch_add(1, Ordering::Relaxed);
-    let response = match check(server.host_rules(), request.method(), request.headers(), request.uri().host()) {
+    let response = match check(server.host_rules(), request.method(), request.headers(), request.uri().host())
+    {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -64,7 +69,12 @@ pub(crate) async fn guard(State(server): State<Server>, request: Request, next: 
     with_security_headers(as_json_problem(response).await)
 }
 
-fn check(rules: &HostRules, method: &Method, headers: &HeaderMap, uri_host: Option<&str>) -> Result<(), HttpProblem> {
+fn check(
+    rules: &HostRules,
+    method: &Method,
+    headers: &HeaderMap,
+    uri_host: Option<&str>,
+) -> Result<(), HttpProblem> {
     let refuse = |message: String, hint: &str| Err(HttpProblem::new(StatusCode::FORBIDDEN, message, hint));
     let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
@@ -74,12 +84,18 @@ fn check(rules: &HostRules, method: &Method, headers: &HeaderMap, uri_host: Opti
     let foreign = [host, uri_host].into_iter().flatten().any(|host| !rules.allows_host(host));
     if several || foreign || (host.is_none() && uri_host.is_none()) {
         let shown: String = host.unwrap_or("").chars().take(100).collect();
-        return refuse(format!("Host `{shown}` is not this node"), "use localhost, or add the name to [http] hosts");
+        return refuse(
+            format!("Host `{shown}` is not this node"),
+            "use localhost, or add the name to [http] hosts",
+        );
     }
     let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let (origin, several) = one(header::ORIGIN);
     if writes && (several || origin.is_some_and(|origin| !rules.allows_origin(origin))) {
-        return refuse("a page of another origin may not write here".to_owned(), "open the page of this node itself");
+        return refuse(
+            "a page of another origin may not write here".to_owned(),
+            "open the page of this node itself",
+        );
     }
     Ok(())
 }
@@ -136,10 +152,21 @@ mod tests {
     #[test]
     fn hosts() {
         let rules = HostRules { hosts: vec!["stream.example".to_owned()] };
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::1]:8080", "stream.example:443"] {
+        for host in
+            ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::1]:8080", "stream.example:443"]
+        {
             assert!(rules.allows_host(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "localhost:80:80", "localhost:x", "::1", "0.0.0.0"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost:80:80",
+            "localhost:x",
+            "::1",
+            "0.0.0.0",
+        ] {
             assert!(!rules.allows_host(host), "{host}");
         }
     }
@@ -150,7 +177,15 @@ mod tests {
         for origin in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:9"] {
             assert!(rules.allows_origin(origin), "{origin}");
         }
-        for origin in ["null", "", "localhost", "http://evil.example", "http://evil@localhost", "file://localhost", "http://localhost/"] {
+        for origin in [
+            "null",
+            "",
+            "localhost",
+            "http://evil.example",
+            "http://evil@localhost",
+            "file://localhost",
+            "http://localhost/",
+        ] {
             assert!(!rules.allows_origin(origin), "{origin}");
         }
     }

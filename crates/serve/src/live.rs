@@ -31,7 +31,11 @@ const EVENT_ROWS_MAX: usize = 1000;
 /// How long a subscriber that was too slow waits before it begins anew.
 const RESYNC_PAUSE: Duration = Duration::from_millis(250);
 
-pub(crate) async fn stream(server: Server, table: String, visibility: Visibility) -> Result<Response, Problem> {
+pub(crate) async fn stream(
+    server: Server,
+    table: String,
+    visibility: Visibility,
+) -> Result<Response, Problem> {
     let Ok(place) = server.waits().clone().try_acquire_owned() else {
         return Err(Problem::retry("too many subscriptions", "try again later"));
     };
@@ -44,11 +48,20 @@ pub(crate) async fn stream(server: Server, table: String, visibility: Visibility
     let keep_alive = KeepAlive::new().interval(server.options().keep_alive);
     let closing = server.closing();
     server.counters().subscribers.fetch_add(1, Ordering::Relaxed);
-    let mut live =
-        Live { server, table, visibility, columns, ready: VecDeque::new(), state: State::Begin, closing, _place: place };
+    let mut live = Live {
+        server,
+        table,
+        visibility,
+        columns,
+        ready: VecDeque::new(),
+        state: State::Begin,
+        closing,
+        _place: place,
+    };
     // Subscribing before the answer: an unknown table is a 404, not an empty stream.
     live.begin().await?;
-    let events = stream::unfold(live, |mut live| async move { Some((Ok::<_, Infallible>(live.next().await?), live)) });
+    let events =
+        stream::unfold(live, |mut live| async move { Some((Ok::<_, Infallible>(live.next().await?), live)) });
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
 

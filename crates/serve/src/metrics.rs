@@ -84,8 +84,14 @@ pub const METRICS: &[Metric] = &[
     gauge("highwater_pipeline_epoch_seconds", "Duration of the last epoch, from barrier to commit."),
     counter("highwater_pipeline_restarts_total", "Restarts after a failure."),
     gauge("highwater_pipeline_lag_records", "Source records that wait to be read."),
-    counter("highwater_pipeline_source_records_total", "Records read, by outcome: decoded, dead_lettered, skipped."),
-    counter("highwater_pipeline_sink_changes_total", "Changes that reached a sink, by outcome: committed, suppressed."),
+    counter(
+        "highwater_pipeline_source_records_total",
+        "Records read, by outcome: decoded, dead_lettered, skipped.",
+    ),
+    counter(
+        "highwater_pipeline_sink_changes_total",
+        "Changes that reached a sink, by outcome: committed, suppressed.",
+    ),
     counter("highwater_dataflow_input_rows_total", "Rows that came into an operator."),
     counter("highwater_dataflow_output_rows_total", "Rows an operator put out."),
     counter("highwater_dataflow_filtered_rows_total", "Rows a condition removed."),
@@ -140,7 +146,8 @@ mod tests {
 
     use super::*;
 
-    const CRATES: &[&str] = &["env", "log", "broker", "gateway", "coordinator", "pipeline", "dataflow", "serve"];
+    const CRATES: &[&str] =
+        &["env", "log", "broker", "gateway", "coordinator", "pipeline", "dataflow", "serve"];
     const UNITS: &[&str] = &["total", "bytes", "seconds", "rows", "records", "count", "offset", "info"];
 
     #[test]
@@ -150,9 +157,18 @@ mod tests {
             assert!(parts.len() >= 4 && parts[0] == "highwater", "{}", metric.name);
             assert!(CRATES.contains(&parts[1]), "{} names no crate", metric.name);
             assert!(UNITS.contains(&parts[parts.len() - 1]), "{} has no unit", metric.name);
-            assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert_eq!(
+                metric.kind == MetricKind::Counter,
+                metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
             assert!(metric.help.ends_with('.') && !metric.help.contains('\n'), "{}", metric.name);
-            assert!(METRICS[..index].iter().all(|earlier| earlier.name != metric.name), "{} twice", metric.name);
+            assert!(
+                METRICS[..index].iter().all(|earlier| earlier.name != metric.name),
+                "{} twice",
+                metric.name
+            );
         }
     }
 

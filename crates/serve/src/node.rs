@@ -30,7 +30,12 @@ pub trait Node: Send + Sync {
     ///
     /// # Errors
     /// [`NodeError::AlreadyExists`], or [`NodeError::Invalid`] for a bad name, count or config.
-    fn create_topic(&self, name: &str, partitions: i32, configs: BTreeMap<String, String>) -> Result<(), NodeError>;
+    fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    ) -> Result<(), NodeError>;
 
     /// Deletes a topic and its records.
     ///
@@ -42,8 +47,13 @@ pub trait Node: Send + Sync {
     ///
     /// # Errors
     /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if `from` lies outside the partition.
-    fn records(&self, topic: &str, partition: i32, from: RecordsFrom, limit: usize)
-    -> Result<Vec<TopicRecord>, NodeError>;
+    fn records(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: RecordsFrom,
+        limit: usize,
+    ) -> Result<Vec<TopicRecord>, NodeError>;
 
     /// All materialized tables, sorted by name.
     fn tables(&self) -> Vec<TableStatus>;

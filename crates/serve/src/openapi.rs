@@ -33,9 +33,9 @@ fn operation(route: &Route) -> Value {
     let text = json!({ "type": "string" });
     let parameters: Vec<Value> = in_path
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": text }))
-        .chain(route.query.iter().map(|(name, meaning)| {
-            json!({ "name": name, "in": "query", "description": meaning, "schema": text })
-        }))
+        .chain(route.query.iter().map(
+            |(name, meaning)| json!({ "name": name, "in": "query", "description": meaning, "schema": text }),
+        ))
         .collect();
     let refused = json!({
         "description": "Refused.",
@@ -52,7 +52,8 @@ fn operation(route: &Route) -> Value {
         },
     });
     if !route.body.is_empty() {
-        let content: Map<String, Value> = route.body.iter().map(|media| ((*media).to_owned(), json!({}))).collect();
+        let content: Map<String, Value> =
+            route.body.iter().map(|media| ((*media).to_owned(), json!({}))).collect();
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation

@@ -17,7 +17,10 @@ pub(crate) async fn list(State(server): State<Server>) -> Result<Response, Probl
     Ok(Json(serde_json::json!({ "pipelines": pipelines })).into_response())
 }
 
-pub(crate) async fn describe(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn describe(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let pipelines = server.ask(|node| Ok(node.pipelines())).await?;
     match pipelines.into_iter().find(|pipeline| pipeline.name == name) {
         Some(pipeline) => Ok(Json(pipeline).into_response()),
@@ -25,32 +28,47 @@ pub(crate) async fn describe(State(server): State<Server>, Path(name): Path<Stri
     }
 }
 
-pub(crate) async fn submit(State(server): State<Server>, Query(params): Params, body: Bytes) -> Result<Response, Problem> {
+pub(crate) async fn submit(
+    State(server): State<Server>,
+    Query(params): Params,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let request = script(params, &body)?;
     let submitted = server.ask(move |node| node.submit(request)).await?;
     Ok((StatusCode::CREATED, Json(submitted)).into_response())
 }
 
-pub(crate) async fn check(State(server): State<Server>, Query(params): Params, body: Bytes) -> Result<Response, Problem> {
+pub(crate) async fn check(
+    State(server): State<Server>,
+    Query(params): Params,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let request = script(params, &body)?;
     let checked = server.ask(move |node| node.check(request)).await?;
     Ok(Json(checked).into_response())
 }
 
-pub(crate) async fn stop(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn stop(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let stopped = name.clone();
     server.ask(move |node| node.stop_pipeline(&name)).await?;
     Ok(Json(serde_json::json!({ "stopped": stopped })).into_response())
 }
 
-pub(crate) async fn remove(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn remove(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let dropped = name.clone();
     server.ask(move |node| node.drop_pipeline(&name)).await?;
     Ok(Json(serde_json::json!({ "dropped": dropped })).into_response())
 }
 
 fn script(params: Vec<(String, String)>, body: &[u8]) -> Result<SubmitRequest, Problem> {
-    let sql = std::str::from_utf8(body).map_err(|_| Problem::bad_request("the script is not UTF-8", "send SQL as text"))?;
+    let sql = std::str::from_utf8(body)
+        .map_err(|_| Problem::bad_request("the script is not UTF-8", "send SQL as text"))?;
     let mut request = SubmitRequest { sql: sql.to_owned(), ..SubmitRequest::default() };
     for (name, value) in params {
         match name.strip_prefix("var.") {
@@ -58,7 +76,12 @@ fn script(params: Vec<(String, String)>, body: &[u8]) -> Result<SubmitRequest, P
                 request.vars.insert(var.to_owned(), value);
             }
             _ if name == "name" => request.name = Some(value),
-            _ => return Err(Problem::bad_request(format!("unknown parameter `{name}`"), "expected name or var.K")),
+            _ => {
+                return Err(Problem::bad_request(
+                    format!("unknown parameter `{name}`"),
+                    "expected name or var.K",
+                ));
+            }
         }
     }
     Ok(request)

@@ -33,9 +33,11 @@ impl From<NodeError> for Problem {
     fn from(error: NodeError) -> Self {
         let message = error.to_string();
         match error {
-            NodeError::NotFound { what: "partition", .. } => {
-                Self::Http(HttpProblem::new(StatusCode::NOT_FOUND, message, "GET /v1/topics/{topic} lists them"))
-            }
+            NodeError::NotFound { what: "partition", .. } => Self::Http(HttpProblem::new(
+                StatusCode::NOT_FOUND,
+                message,
+                "GET /v1/topics/{topic} lists them",
+            )),
             NodeError::NotFound { what, .. } => {
                 let hint = format!("GET /v1/{what}s lists them");
                 Self::Http(HttpProblem::new(StatusCode::NOT_FOUND, message, hint))
@@ -44,7 +46,9 @@ impl From<NodeError> for Problem {
                 let hint = format!("choose another name, or delete the {what} first");
                 Self::Http(HttpProblem::new(StatusCode::CONFLICT, message, hint))
             }
-            NodeError::Invalid { hint, .. } => Self::Http(HttpProblem::new(StatusCode::BAD_REQUEST, message, hint)),
+            NodeError::Invalid { hint, .. } => {
+                Self::Http(HttpProblem::new(StatusCode::BAD_REQUEST, message, hint))
+            }
             NodeError::Sql(problem) => Self::Sql(problem),
             NodeError::Unavailable { .. } => Self::retry(message, "try again"),
             NodeError::Failed(_) => {
@@ -59,7 +63,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         match self {
             Self::Http(problem) => problem.into_response(),
-            Self::Sql(problem) => (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": problem }))).into_response(),
+            Self::Sql(problem) => {
+                (StatusCode::BAD_REQUEST, Json(serde_json::json!({ "error": problem }))).into_response()
+            }
         }
     }
 }

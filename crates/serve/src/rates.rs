@@ -24,7 +24,8 @@ impl Rates {
             if points.len() == WINDOW {
                 points.pop_front();
             }
-            points.push_back((now_ms, topic.partitions.iter().map(|partition| partition.high_watermark).sum()));
+            points
+                .push_back((now_ms, topic.partitions.iter().map(|partition| partition.high_watermark).sum()));
             next.insert(topic.id.clone(), points);
         }
         *measured = next;

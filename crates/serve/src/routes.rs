@@ -73,7 +73,12 @@ const fn reads(path: &'static str, operation: Operation, summary: &'static str) 
     Route { verb: Verb::Get, path, operation, summary, query: &[], body: &[], answer: JSON }
 }
 
-const fn writes(path: &'static str, operation: Operation, summary: &'static str, body: &'static [&'static str]) -> Route {
+const fn writes(
+    path: &'static str,
+    operation: Operation,
+    summary: &'static str,
+    body: &'static [&'static str],
+) -> Route {
     Route { verb: Verb::Post, path, operation, summary, query: &[], body, answer: JSON }
 }
 
@@ -90,7 +95,10 @@ const SCRIPT_QUERY: &[(&str, &str)] = &[
 pub const ROUTES: &[Route] = &[
     Route { answer: "text/html", ..reads("/", Operation::Page, "The page.") },
     reads("/healthz", Operation::Health, "Whether the node answers."),
-    Route { answer: "text/plain", ..reads("/metrics", Operation::Metrics, "Figures in Prometheus' text format.") },
+    Route {
+        answer: "text/plain",
+        ..reads("/metrics", Operation::Metrics, "Figures in Prometheus' text format.")
+    },
     reads("/openapi.json", Operation::OpenApi, "This description."),
     reads("/v1/topics", Operation::ListTopics, "All topics with offsets and rates."),
     writes("/v1/topics", Operation::CreateTopic, "Makes a topic: {name, partitions, configs}.", &[JSON]),
@@ -138,9 +146,22 @@ pub const ROUTES: &[Route] = &[
         query: SCRIPT_QUERY,
         ..writes("/v1/pipelines", Operation::SubmitPipeline, "Starts a pipeline; the body is SQL.", SQL)
     },
-    reads("/v1/pipelines/{pipeline}", Operation::DescribePipeline, "A pipeline's state, operators and balance."),
-    writes("/v1/pipelines/{pipeline}/stop", Operation::StopPipeline, "Stops a pipeline after a final epoch.", &[]),
-    deletes("/v1/pipelines/{pipeline}", Operation::DropPipeline, "Stops a pipeline; forgets its state and tables."),
+    reads(
+        "/v1/pipelines/{pipeline}",
+        Operation::DescribePipeline,
+        "A pipeline's state, operators and balance.",
+    ),
+    writes(
+        "/v1/pipelines/{pipeline}/stop",
+        Operation::StopPipeline,
+        "Stops a pipeline after a final epoch.",
+        &[],
+    ),
+    deletes(
+        "/v1/pipelines/{pipeline}",
+        Operation::DropPipeline,
+        "Stops a pipeline; forgets its state and tables.",
+    ),
     Route {
         query: SCRIPT_QUERY,
         ..writes("/v1/sql/check", Operation::CheckSql, "Compiles a script without starting it.", SQL)

@@ -17,7 +17,8 @@ pub(crate) async fn health() -> Response {
 }
 
 pub(crate) async fn metrics(State(server): State<Server>) -> Result<Response, Problem> {
-    let of_node = |node: &dyn crate::Node| Ok((node.samples(), node.topics(), node.tables(), node.pipelines()));
+    let of_node =
+        |node: &dyn crate::Node| Ok((node.samples(), node.topics(), node.tables(), node.pipelines()));
     let (mut samples, topics, tables, pipelines) = server.ask(of_node).await?;
     samples.extend(of_server(&server));
     topics.iter().for_each(|topic| of_topic(topic, &mut samples));
@@ -74,7 +75,11 @@ fn of_pipeline(pipeline: &PipelineStatus, samples: &mut Vec<Sample>) {
     }
     for source in &pipeline.sources {
         let name = "highwater_pipeline_source_records_total";
-        let outcomes = [("decoded", source.decoded), ("dead_lettered", source.dead_lettered), ("skipped", source.skipped)];
+        let outcomes = [
+            ("decoded", source.decoded),
+            ("dead_lettered", source.dead_lettered),
+            ("skipped", source.skipped),
+        ];
         for (outcome, count) in outcomes {
             add(Sample::count(name, count).with("table", &source.table).with("outcome", outcome));
         }

@@ -87,7 +87,16 @@ impl Server {
         let waits = Arc::new(Semaphore::new(options.waits_max));
         let (closing, _) = watch::channel(false);
         let counters = Counters::default();
-        Self(Arc::new(Inner { node, gateway, clock, options, counters, rates: Rates::default(), waits, closing }))
+        Self(Arc::new(Inner {
+            node,
+            gateway,
+            clock,
+            options,
+            counters,
+            rates: Rates::default(),
+            waits,
+            closing,
+        }))
     }
 
     /// Its routes behind the guard.
@@ -106,7 +115,8 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let measuring = tokio::spawn(self.clone().measure_rates());
-        let connections = Connections::new(listener, self.0.options.connections_max, self.0.options.idle_timeout);
+        let connections =
+            Connections::new(listener, self.0.options.connections_max, self.0.options.idle_timeout);
         let server = self.clone();
         let closing = async move {
             shutdown.await;
@@ -134,7 +144,10 @@ impl Server {
             tick.tick().await;
             let server = self.clone();
             // A panic in the node's code must not end the measuring.
-            let _ = tokio::task::spawn_blocking(move || server.0.rates.measure(server.now_ms(), &server.0.node.topics())).await;
+            let _ = tokio::task::spawn_blocking(move || {
+                server.0.rates.measure(server.now_ms(), &server.0.node.topics())
+            })
+            .await;
         }
     }
 

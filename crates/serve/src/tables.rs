@@ -67,7 +67,10 @@ impl ReadQuery {
         let mut key: Vec<(String, String)> = self.named_keys;
         if self.keys.len() > columns.len() || (!self.keys.is_empty() && !key.is_empty()) {
             let message = format!("{} key values, the primary key is ({shown})", self.keys.len() + key.len());
-            return Err(Problem::bad_request(message, "give `key` once per column of the primary key, or `key.COLUMN`"));
+            return Err(Problem::bad_request(
+                message,
+                "give `key` once per column of the primary key, or `key.COLUMN`",
+            ));
         }
         key.extend(columns.iter().cloned().zip(self.keys));
         let unknown = key.iter().find(|(column, _)| !columns.contains(column));
@@ -194,7 +197,9 @@ mod tests {
     fn key_of(primary_key: &[&str], params: &[(&str, &str)]) -> Option<String> {
         let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let query = ReadQuery::parse(params).ok()?.row_query(&table(primary_key)).ok()?;
-        Some(query.key.iter().map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join(" "))
+        Some(
+            query.key.iter().map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join(" "),
+        )
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub(crate) async fn list(State(server): State<Server>) -> Result<Response, Probl
     Ok(Json(serde_json::json!({ "topics": topics })).into_response())
 }
 
-pub(crate) async fn describe(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn describe(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let topics = server.ask(|node| Ok(node.topics())).await?;
     match topics.into_iter().find(|topic| topic.name == name) {
         Some(topic) => Ok(Json(view(&server, topic)).into_response()),
@@ -72,7 +75,10 @@ pub(crate) async fn create(State(server): State<Server>, body: Bytes) -> Result<
     Ok((StatusCode::CREATED, described).into_response())
 }
 
-pub(crate) async fn delete(State(server): State<Server>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn delete(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
     let deleted = name.clone();
     server.ask(move |node| node.delete_topic(&name)).await?;
     Ok(Json(serde_json::json!({ "deleted": deleted })).into_response())
@@ -96,7 +102,10 @@ pub(crate) async fn records(
         None | Some("tail") => RecordsFrom::Tail,
         Some("start") => RecordsFrom::Start,
         Some(offset) => RecordsFrom::Offset(offset.parse().map_err(|_| {
-            Problem::bad_request(format!("from `{offset}` is no offset"), "expected an offset, `start` or `tail`")
+            Problem::bad_request(
+                format!("from `{offset}` is no offset"),
+                "expected an offset, `start` or `tail`",
+            )
         })?),
     };
     let limit = query.limit.unwrap_or(RECORDS_DEFAULT).clamp(1, RECORDS_MAX);

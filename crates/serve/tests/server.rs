@@ -1,5 +1,7 @@
 //! The server over a real loopback socket, in front of a node in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/client.rs"]
 mod client;
 #[path = "support/double.rs"]
@@ -36,7 +38,9 @@ async fn start_with(options: ServerOptions) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1_700_000_000_000));
     let budget = MemoryBudget::unlimited();
-    let (log, _) = Log::open(Arc::new(RealDisk), Arc::clone(&clock), dir.path(), LogOptions::default(), &budget).unwrap();
+    let (log, _) =
+        Log::open(Arc::new(RealDisk), Arc::clone(&clock), dir.path(), LogOptions::default(), &budget)
+            .unwrap();
     let topics = Topics::open(log.clone(), Arc::new(SeededEntropy::new(1)), TopicOptions::default()).unwrap();
     let writer = Arc::new(LogTopicWriter::new(log, topics, Arc::clone(&clock)));
     let gateway = Gateway::new(writer, Arc::clone(&clock), GatewayOptions::default(), budget);
@@ -54,7 +58,14 @@ async fn start_with(options: ServerOptions) -> Fixture {
 }
 
 fn row(vehicle: &str, events: i64) -> Row {
-    Row { vehicle: vehicle.to_owned(), region: "north".to_owned(), at_ms: 1000, speed: Some(1.5), engine_c: 90.0, events }
+    Row {
+        vehicle: vehicle.to_owned(),
+        region: "north".to_owned(),
+        at_ms: 1000,
+        speed: Some(1.5),
+        engine_c: 90.0,
+        events,
+    }
 }
 
 #[tokio::test]
@@ -65,13 +76,19 @@ async fn every_route_is_described_and_answers() {
         let verb = format!("{:?}", route.verb);
         let described = &document["paths"][route.path][verb.to_lowercase()];
         assert_eq!(described["operationId"], format!("{:?}", route.operation), "{}", route.path);
-        let path = route.path.replace("{topic}", "fleet").replace("{table}", "vehicle_health").replace("{pipeline}", "nope");
+        let path = route
+            .path
+            .replace("{topic}", "fleet")
+            .replace("{table}", "vehicle_health")
+            .replace("{pipeline}", "nope");
         if path.ends_with("/stream") {
             let (name, _) = Events::open(fixture.address, &path).await.next().await;
             assert_eq!(name, "snapshot");
             continue;
         }
-        let answer = send(fixture.address, &verb.to_uppercase(), &path, &["Content-Type: application/json"], "{}").await;
+        let answer =
+            send(fixture.address, &verb.to_uppercase(), &path, &["Content-Type: application/json"], "{}")
+                .await;
         assert_ne!(answer.status, 405, "{path}");
         let no_route = answer.body.contains("there is nothing at this path");
         assert!(answer.status != 404 || !no_route, "{verb} {path} is not routed");
@@ -84,14 +101,23 @@ async fn every_route_is_described_and_answers() {
 #[tokio::test]
 async fn events_go_through_to_the_log() {
     let fixture = start().await;
-    let answer =
-        send(fixture.address, "POST", "/v1/topics/t/events", &["Content-Type: application/x-ndjson"], "{\"a\":1}\nx\n").await;
+    let answer = send(
+        fixture.address,
+        "POST",
+        "/v1/topics/t/events",
+        &["Content-Type: application/x-ndjson"],
+        "{\"a\":1}\nx\n",
+    )
+    .await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.json()["position"], "t:0@1");
     let metrics = get(fixture.address, "/metrics").await.body;
     assert!(metrics.contains("\nhighwater_gateway_accepted_events_total 1\n"), "{metrics}");
     assert!(metrics.contains("\nhighwater_log_syncs_total 7\n"), "{metrics}");
-    assert!(metrics.contains("highwater_coordinator_partition_end_offset{topic=\"fleet\",partition=\"1\"} 20\n"), "{metrics}");
+    assert!(
+        metrics.contains("highwater_coordinator_partition_end_offset{topic=\"fleet\",partition=\"1\"} 20\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +130,9 @@ async fn topics() {
     let made = send(fixture.address, "POST", "/v1/topics", json_type, new).await;
     assert_eq!((made.status, made.json()["partitions"].as_array().unwrap().len()), (201, 2));
     assert_eq!(send(fixture.address, "POST", "/v1/topics", json_type, new).await.status, 409);
-    for bad in ["", "{}", "[]", r#"{"name":"x","partition":2}"#, r#"{"name":"x","partitions":0}"#, r#"{"name":7}"#] {
+    for bad in
+        ["", "{}", "[]", r#"{"name":"x","partition":2}"#, r#"{"name":"x","partitions":0}"#, r#"{"name":7}"#]
+    {
         let refused = send(fixture.address, "POST", "/v1/topics", json_type, bad).await;
         assert_eq!(refused.status, 400, "{bad}");
         assert!(refused.json()["error"]["hint"].is_string(), "{bad}");
@@ -133,7 +161,11 @@ async fn records_are_shown_as_text_or_hexadecimal() {
     let last = get(fixture.address, "/v1/topics/fleet/records?limit=1").await.json();
     assert_eq!(last["records"][0]["offset"], 1);
     for bad in ["from=x", "limit=-1", "partition=x", "unknown=1"] {
-        assert_eq!(get(fixture.address, &format!("/v1/topics/fleet/records?{bad}")).await.status, 400, "{bad}");
+        assert_eq!(
+            get(fixture.address, &format!("/v1/topics/fleet/records?{bad}")).await.status,
+            400,
+            "{bad}"
+        );
     }
     assert_eq!(get(fixture.address, "/v1/topics/fleet/records?partition=9").await.status, 404);
 }
@@ -232,7 +264,8 @@ async fn a_slow_subscriber_is_told_and_begins_anew() {
 #[tokio::test]
 async fn pipelines() {
     let fixture = start().await;
-    let check = send(fixture.address, "POST", "/v1/sql/check?name=p&var.A=1&var.B=x%20y", &[], "SELECT 1").await;
+    let check =
+        send(fixture.address, "POST", "/v1/sql/check?name=p&var.A=1&var.B=x%20y", &[], "SELECT 1").await;
     assert_eq!(check.json(), json!({"pipeline": "p", "explain": "A=1 B=x y"}));
     let wrong = send(fixture.address, "POST", "/v1/pipelines", &[], "SELCT 1").await;
     let error = &wrong.json()["error"];
@@ -268,7 +301,11 @@ async fn foreign_hosts_and_origins_are_refused() {
         assert_eq!(answer.status, *status, "{method} {headers:?}: {}", answer.body);
     }
     assert!(!fixture.node.topics.lock().unwrap().is_empty());
-    let absolute = exchange(fixture.address, b"GET http://evil.example/v1/topics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let absolute = exchange(
+        fixture.address,
+        b"GET http://evil.example/v1/topics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert_eq!(absolute.status, 403);
     let nameless = exchange(fixture.address, b"GET /v1/topics HTTP/1.0\r\n\r\n").await;
     assert_eq!(nameless.status, 403);
@@ -277,11 +314,24 @@ async fn foreign_hosts_and_origins_are_refused() {
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let fixture = start().await;
-    for target in ["/", "/v1/topics", "/nope", "/metrics", "/v1/tables/nope", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//", "/v1/topics/%ff"] {
+    for target in [
+        "/",
+        "/v1/topics",
+        "/nope",
+        "/metrics",
+        "/v1/tables/nope",
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "//",
+        "/v1/topics/%ff",
+    ] {
         let answer = get(fixture.address, target).await;
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{target}");
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{target}: {policy}");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{target}: {policy}"
+        );
         assert!(!policy.contains("unsafe"), "{target}: {policy}");
         if answer.status >= 400 {
             assert!(answer.json()["error"]["hint"].is_string(), "{target}: {}", answer.body);
@@ -290,10 +340,21 @@ async fn every_answer_carries_the_security_headers() {
     }
     assert_eq!(send(fixture.address, "PUT", "/v1/topics", &[], "").await.status, 405);
     let page = get(fixture.address, "/").await;
-    let nonce = page.header("content-security-policy").unwrap().split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
+    let nonce = page
+        .header("content-security-policy")
+        .unwrap()
+        .split("'nonce-")
+        .nth(1)
+        .unwrap()
+        .split('\'')
+        .next()
+        .unwrap();
     assert!(page.body.contains(&format!("<script nonce=\"{nonce}\">")));
     assert!(!page.body.contains("__"), "a placeholder was left");
-    assert_ne!(get(fixture.address, "/").await.header("content-security-policy"), page.header("content-security-policy"));
+    assert_ne!(
+        get(fixture.address, "/").await.header("content-security-policy"),
+        page.header("content-security-policy")
+    );
 }
 
 #[tokio::test]
@@ -320,7 +381,11 @@ async fn a_stop_ends_subscriptions_and_returns() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let options = ServerOptions { idle_timeout: Duration::from_millis(100), connections_max: 1, ..ServerOptions::default() };
+    let options = ServerOptions {
+        idle_timeout: Duration::from_millis(100),
+        connections_max: 1,
+        ..ServerOptions::default()
+    };
     let fixture = start_with(options).await;
     // It holds the only place, says half a request and no more.
     let slow = exchange(fixture.address, b"GET / HTTP/1.1\r\nHost: loc").await;

@@ -52,11 +52,19 @@ fn one_object() {
 fn arrays() {
     check(Framing::Json, "[]", &[]);
     check(Framing::Json, " [ ] ", &[]);
-    check(Framing::Json, "[{\"a\":[1,2]},{\"b\":\"]},{\\\"\"}]", &["1: {\"a\":[1,2]}", "2: {\"b\":\"]},{\\\"\"}"]);
+    check(
+        Framing::Json,
+        "[{\"a\":[1,2]},{\"b\":\"]},{\\\"\"}]",
+        &["1: {\"a\":[1,2]}", "2: {\"b\":\"]},{\\\"\"}"],
+    );
     check(Framing::Json, "[1,,{}]", &["1: 1", "2! expected a value", "3: {}"]);
     check(Framing::Json, "[{},]", &["1: {}", "2! expected a value"]);
     check(Framing::Json, "[{}] x", &["1: {}", "text after the array"]);
-    check(Framing::Json, "[{},{\"a\"", &["1: {}", "the array does not end: element 2 or a bracket before it is open"]);
+    check(
+        Framing::Json,
+        "[{},{\"a\"",
+        &["1: {}", "the array does not end: element 2 or a bracket before it is open"],
+    );
     let long = format!("[{{}},\"{}\",{{}}]", "x".repeat(100));
     check(Framing::Json, &long, &["1: {}", "2! longer than 40 bytes", "3: {}"]);
 }

@@ -21,9 +21,12 @@ fn objects_and_their_keys() {
     check(r#"{"k":null}"#, expect!["no key"]);
     check(r#"{"k":true,"z":[{"k":1}]}"#, expect!["key true"]);
     check(r#"{"k":"first","k":"last"}"#, expect!["key last"]);
-    check(r#"{"\u006b":"a\"\u00e9\n"}"#, expect![[r#"
+    check(
+        r#"{"\u006b":"a\"\u00e9\n"}"#,
+        expect![[r#"
         key a"é
-    "#]]);
+    "#]],
+    );
     check(r#"{"k":[1, {"x":2}]}"#, expect![[r#"key [1, {"x":2}]"#]]);
     check(r#"{"k":""}"#, expect!["key "]);
 }

@@ -1,6 +1,12 @@
 //! A small HTTP client: what it sends is exactly what a test wrote.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test uses a part of it"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,11 +38,15 @@ pub async fn get(address: SocketAddr, target: &str) -> Answer {
 }
 
 pub async fn send(address: SocketAddr, method: &str, target: &str, headers: &[&str], body: &str) -> Answer {
-    let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|header| header.starts_with("Host:")) {
         head.push_str("Host: localhost\r\n");
     }
-    headers.iter().filter(|header| **header != "Host:").for_each(|header| head.push_str(&format!("{header}\r\n")));
+    headers
+        .iter()
+        .filter(|header| **header != "Host:")
+        .for_each(|header| head.push_str(&format!("{header}\r\n")));
     exchange(address, format!("{head}\r\n{body}").as_bytes()).await
 }
 

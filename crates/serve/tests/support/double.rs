@@ -1,6 +1,12 @@
 //! A node in memory: what tests and the example server put behind the HTTP server.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test uses a part of it"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -132,7 +138,12 @@ impl Node for DoubleNode {
         self.topics.lock().unwrap().clone()
     }
 
-    fn create_topic(&self, name: &str, partitions: i32, configs: BTreeMap<String, String>) -> Result<(), NodeError> {
+    fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    ) -> Result<(), NodeError> {
         let mut topics = self.topics.lock().unwrap();
         if topics.iter().any(|topic| topic.name == name) {
             return Err(NodeError::AlreadyExists { what: "topic", name: name.to_owned() });
@@ -154,7 +165,13 @@ impl Node for DoubleNode {
         if topics.len() == before { Self::not_found("topic", name) } else { Ok(()) }
     }
 
-    fn records(&self, topic: &str, partition: i32, from: RecordsFrom, limit: usize) -> Result<Vec<TopicRecord>, NodeError> {
+    fn records(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: RecordsFrom,
+        limit: usize,
+    ) -> Result<Vec<TopicRecord>, NodeError> {
         if !self.topics.lock().unwrap().iter().any(|known| known.name == topic) {
             return Self::not_found("topic", topic);
         }
