@@ -1,7 +1,5 @@
 //! Wakes readers that wait for a moment. One thread, started by the first that waits.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -20,18 +18,18 @@ pub(crate) struct Timer {
 #[derive(Default)]
 struct Waiting {
     running: bool,
-    /// By moment of the monotonic clock, the latest last; the number tells equal moments apart.
-    wakers: BTreeMap<Reverse<(Duration, u64)>, Waker>,
-    number: u64,
+    /// Who waits, and for which moment of the monotonic clock.
+    wakers: Vec<(Duration, Waker)>,
 }
 
 impl Timer {
     /// Wakes `waker` once `clock`'s monotonic time has reached `at`; now and then earlier.
     pub(crate) fn wake_at(self: &Arc<Self>, clock: &Arc<dyn Clock>, at: Duration, waker: &Waker) {
         let mut waiting = self.lock();
-        waiting.number += 1;
-        let number = waiting.number;
-        waiting.wakers.insert(Reverse((at, number)), waker.clone());
+        match waiting.wakers.iter_mut().find(|(_, known)| known.will_wake(waker)) {
+            Some(known) => known.0 = known.0.min(at),
+            None => waiting.wakers.push((at, waker.clone())),
+        }
         self.changed.notify_one();
         if waiting.running {
             return;
@@ -45,7 +43,7 @@ impl Timer {
                 tracing::warn!(%error, "cannot start the timer thread");
                 let wakers = std::mem::take(&mut waiting.wakers);
                 drop(waiting);
-                wakers.into_values().for_each(Waker::wake);
+                wakers.into_iter().for_each(|(_, waker)| waker.wake());
             }
         }
     }
@@ -54,12 +52,15 @@ impl Timer {
         let mut waiting = self.lock();
         loop {
             let now = clock.monotonic();
-            while let Some(entry) = waiting.wakers.last_entry()
-                && entry.key().0.0 <= now
-            {
-                entry.remove().wake();
+            let due: Vec<Waker> =
+                waiting.wakers.extract_if(.., |(at, _)| *at <= now).map(|(_, w)| w).collect();
+            let next = waiting.wakers.iter().map(|(at, _)| *at).min();
+            if !due.is_empty() {
+                drop(waiting);
+                due.into_iter().for_each(Waker::wake);
+                waiting = self.lock();
+                continue;
             }
-            let next = waiting.wakers.last_key_value().map(|(Reverse((at, _)), _)| *at);
             let pause = next.map_or(IDLE, |at| at.saturating_sub(now));
             let (guard, timeout) =
                 self.changed.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner);
@@ -73,5 +74,39 @@ impl Timer {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::task::Wake;
+
+    use highwater_env::SystemClock;
+
+    use super::*;
+
+    struct Bell(&'static str, SyncSender<&'static str>);
+
+    impl Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.1.send(self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_earlier_is_woken_first_and_nobody_too_early() {
+        let timer = Arc::new(Timer::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let (sender, receiver) = sync_channel(8);
+        let late = Waker::from(Arc::new(Bell("late", sender.clone())));
+        let early = Waker::from(Arc::new(Bell("early", sender)));
+        timer.wake_at(&clock, Duration::from_millis(60), &late);
+        timer.wake_at(&clock, Duration::from_millis(30), &early);
+        timer.wake_at(&clock, Duration::from_secs(3_600), &early);
+        for (name, at_ms) in [("early", 30), ("late", 60)] {
+            assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok(name));
+            assert!(clock.monotonic() >= Duration::from_millis(at_ms), "{name} was woken too early");
+        }
     }
 }

@@ -31,6 +31,10 @@ pub struct JsonDecoder {
     by_name: HashMap<Box<[u8]>, u32>,
     columns: Vec<Column>,
     rows: usize,
+    /// Bytes of the records of this batch: its columns hold no more text than that.
+    batch_bytes: usize,
+    /// Whether a missing field or a NULL can spoil a record.
+    strict: bool,
     shape: Shape,
     record: Parts,
 }
@@ -69,8 +73,20 @@ impl JsonDecoder {
         let number = |index: usize| u32::try_from(index).unwrap_or(NO_COLUMN);
         let by_name =
             fields.iter().enumerate().map(|(at, field)| (field.name.as_bytes().into(), number(at))).collect();
+        let strict = options.fail_on_missing_field || fields.iter().any(|field| !field.nullable);
         let record = Parts { cells: vec![Cell::Missing; fields.len()], ..Parts::default() };
-        Ok(Self { schema, options, fields, by_name, columns, rows: 0, shape: Shape::default(), record })
+        Ok(Self {
+            schema,
+            options,
+            fields,
+            by_name,
+            columns,
+            rows: 0,
+            batch_bytes: 0,
+            strict,
+            shape: Shape::default(),
+            record,
+        })
     }
 
     /// Decodes one record. True: a row was added; false: the record is blank, or bad and to be ignored.
@@ -110,6 +126,7 @@ impl JsonDecoder {
     /// # Errors
     /// If they do not make a batch, which would be a defect here.
     pub fn finish(&mut self) -> Result<RecordBatch, DecodeError> {
+        self.batch_bytes = 0;
         let rows = std::mem::take(&mut self.rows);
         finish_batch(&self.schema, &mut self.columns, rows)
             .map_err(|error| DecodeError::new(error.to_string()))
@@ -203,7 +220,7 @@ impl JsonDecoder {
             self.record.cells[column as usize] = cell;
             return Ok(end);
         }
-        if field.kind == Kind::Text && byte(record, at) == b'"' {
+        if matches!(field.kind, Kind::Text) && byte(record, at) == b'"' {
             let text = scan::string(record, at)?;
             if !text.escaped {
                 self.record.cells[column as usize] = record_cell(text.start, text.end);
@@ -226,7 +243,19 @@ impl JsonDecoder {
     }
 
     /// What only the whole record can tell.
-    fn check(&self, record: &[u8]) -> Result<(), DecodeError> {
+    fn check(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        if self.strict {
+            self.check_missing()?;
+        }
+        let bytes = record.len() + self.record.scratch.len();
+        if self.batch_bytes + bytes > TEXT_BYTES_MAX {
+            return Err(DecodeError::new("the batch already holds 2 GiB of records"));
+        }
+        self.batch_bytes += bytes;
+        Ok(())
+    }
+
+    fn check_missing(&self) -> Result<(), DecodeError> {
         for (field, cell) in self.fields.iter().zip(&self.record.cells) {
             if *cell == Cell::Missing && self.options.fail_on_missing_field {
                 return Err(DecodeError::new(format!("column {}: the field is missing", field.name)));
@@ -237,10 +266,6 @@ impl JsonDecoder {
                     field.name
                 )));
             }
-        }
-        let room = TEXT_BYTES_MAX - record.len() - self.record.scratch.len();
-        if self.columns.iter().any(|column| column.text_bytes() > room) {
-            return Err(DecodeError::new("the batch already holds 2 GiB of text in one column"));
         }
         Ok(())
     }

@@ -83,6 +83,10 @@ fn double(record: &[u8], at: usize) -> Option<(Cell, usize)> {
     Some((Cell::Float(if negative { -magnitude } else { magnitude }), end))
 }
 
+/// Shorter and longer texts are left to the general way.
+const LENGTH_MIN: usize = 16;
+const LENGTH_MAX: usize = 40;
+
 /// A quoted timestamp without escapes.
 #[inline(always)]
 fn timestamp(
@@ -92,14 +96,23 @@ fn timestamp(
     zoned: bool,
     format: TimestampFormat,
 ) -> Option<(Cell, usize)> {
-    const LENGTH_MIN: usize = 16;
-    const LENGTH_MAX: usize = 40;
-    let rest = record.get(at + 1..)?;
-    let window = &rest[..rest.len().min(LENGTH_MAX)];
-    let length = LENGTH_MIN + window.get(LENGTH_MIN..)?.iter().position(|byte| *byte == b'"')?;
     if byte(record, at) != b'"' {
         return None;
     }
-    let moment = times::parse_timestamp(&window[..length], format, zoned)?;
+    let rest = &record[at + 1..];
+    // Most have a fraction of three digits, or none.
+    let length = match (rest.get(19), rest.get(23)) {
+        (Some(b'"'), _) => 19,
+        (_, Some(b'"')) => 23,
+        _ => {
+            LENGTH_MIN
+                + rest
+                    .get(LENGTH_MIN..)?
+                    .iter()
+                    .take(LENGTH_MAX - LENGTH_MIN)
+                    .position(|byte| *byte == b'"')?
+        }
+    };
+    let moment = times::parse_timestamp(&rest[..length], format, zoned)?;
     Some((Cell::Int(moment.in_unit(unit)?), at + length + 2))
 }

@@ -88,31 +88,35 @@ fn values_are_coerced_as_in_flink() {
     );
 }
 
+const TYPED: [(&str, DataType); 2] =
+    [("a", DataType::Int32), ("t", DataType::Timestamp(TimeUnit::Millisecond, None))];
+
+/// One good record and all kinds of bad ones.
+const BAD: [&str; 16] = [
+    r#"{"a": 1, "t": "2026-01-01 00:00:00"}"#,
+    r#"{"a": "x", "t": "2026-01-01 00:00:00"}"#,
+    r#"{"a": 2147483648}"#,
+    r#"{"a": 1, "t": "2026-01-01T00:00:00"}"#,
+    r#"{"a": 1, "t": 5}"#,
+    r#"{"a": [1]}"#,
+    r#"{"a": 1"#,
+    r#"{"a": 01}"#,
+    r#"{"a": 1} x"#,
+    r#"{"a" 1}"#,
+    r#"{"b": "x"#,
+    "{\"b\": \"\u{1}\"}",
+    "[1, 2]",
+    r#"{"a": nul}"#,
+    r#"{"b": "\ud800"}"#,
+    r#"{"a": 1,}"#,
+];
+
 #[test]
 fn errors_say_what_where_and_what_was_expected() {
-    let columns = [("a", DataType::Int32), ("t", DataType::Timestamp(TimeUnit::Millisecond, None))];
-    let lines = [
-        r#"{"a": 1, "t": "2026-01-01 00:00:00"}"#,
-        r#"{"a": "x", "t": "2026-01-01 00:00:00"}"#,
-        r#"{"a": 2147483648}"#,
-        r#"{"a": 1, "t": "2026-01-01T00:00:00"}"#,
-        r#"{"a": 1, "t": 5}"#,
-        r#"{"a": [1]}"#,
-        r#"{"a": 1"#,
-        r#"{"a": 01}"#,
-        r#"{"a": 1} x"#,
-        r#"{"a" 1}"#,
-        r#"{"b": "x"#,
-        "{\"b\": \"\u{1}\"}",
-        "[1, 2]",
-        r#"{"a": nul}"#,
-        r#"{"b": "\ud800"}"#,
-        r#"{"a": 1,}"#,
-    ];
     check(
-        &columns,
+        &TYPED,
         JsonOptions::default(),
-        &lines,
+        &BAD,
         expect![[r#"
             {"a":1,"t":"2026-01-01 00:00:00.000"}
             ! column a: expected INT, found "x"
@@ -132,10 +136,14 @@ fn errors_say_what_where_and_what_was_expected() {
             ! byte 8: expected a string, found "}"
         "#]],
     );
+}
+
+#[test]
+fn bad_fields_and_records_can_be_ignored() {
     check(
-        &columns,
+        &TYPED,
         JsonOptions { ignore_parse_errors: true, ..JsonOptions::default() },
-        &lines,
+        &BAD,
         expect![[r#"
             {"a":1,"t":"2026-01-01 00:00:00.000"}
             {"a":null,"t":"2026-01-01 00:00:00.000"}
@@ -156,7 +164,7 @@ fn errors_say_what_where_and_what_was_expected() {
         "#]],
     );
     check(
-        &columns,
+        &TYPED,
         JsonOptions { fail_on_missing_field: true, ..JsonOptions::default() },
         &[r#"{"a": 1}"#, r#"{"a": null, "t": null}"#],
         expect![[r#"
