@@ -166,11 +166,13 @@ impl Lowering {
         let single = from.single || gather;
         let description =
             format!("sink {:?} key {:?} of {}", output.sink.target, output.sink.primary_key, from.uid);
+        let identity = format!("sink {} of {}", sink_place(&output.sink.target), from.uid);
         let schema = Arc::clone(&from.schema);
         let mode = from.changelog;
         self.node(Draft {
             kind: "sink",
             description,
+            identity: Some(identity),
             title: output.title.clone(),
             spec: OperatorSpec::Sink(output.sink.clone()),
             inputs: vec![Edge { from: input, exchange }],
@@ -258,6 +260,7 @@ impl Lowering {
         self.node(Draft {
             kind,
             description,
+            identity: None,
             title,
             spec,
             inputs: vec![Edge { from, exchange }],
@@ -275,6 +278,7 @@ impl Lowering {
         let draft = Draft {
             kind: "window",
             description: format!("window {} of {}", describe_window(window), below.uid),
+            identity: None,
             title: format!("Window({})", window.time),
             spec: OperatorSpec::WindowTable(window_spec(window, &schema)),
             inputs: vec![Edge { from, exchange: Exchange::Forward }],
@@ -302,6 +306,7 @@ impl Lowering {
         self.node(Draft {
             kind: "union",
             description,
+            identity: None,
             title: "Union".to_owned(),
             spec: OperatorSpec::Union,
             inputs,
@@ -338,6 +343,7 @@ impl Lowering {
         let draft = Draft {
             kind: "calc",
             description,
+            identity: None,
             title: format!(
                 "{title}({})",
                 merged.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -367,6 +373,7 @@ impl Lowering {
         self.node(Draft {
             kind: "source",
             description: "one row".to_owned(),
+            identity: None,
             title: "Source(one row)".to_owned(),
             spec: OperatorSpec::Source(spec),
             inputs: Vec::new(),
@@ -431,11 +438,10 @@ impl Lowering {
             columns,
             rowtime,
         };
-        let place =
-            ["connector", "topic", "path"].map(|key| scan.options.get(key).map_or("", String::as_str));
         self.node(Draft {
             kind: "source",
-            description: format!("source {} {place:?} {:?}", table.name, scan.options),
+            description: format!("source {}", scan_key(scan)),
+            identity: Some(format!("source {} {}", table.name, place_of(&scan.options))),
             title: format!("Source({})", table.name),
             spec: OperatorSpec::Source(spec),
             inputs: Vec::new(),
@@ -454,11 +460,12 @@ impl Lowering {
         {
             return *known;
         }
-        let mut uid = format!("{}:{:016x}", draft.kind, fingerprint(&draft.description));
+        let identity = fingerprint(draft.identity.as_ref().unwrap_or(&draft.description));
+        let mut uid = format!("{}:{identity:016x}", draft.kind);
         let mut number = 1;
         while self.plan.nodes.iter().any(|node| node.uid == uid) {
             number += 1;
-            uid = format!("{}:{:016x}-{number}", draft.kind, fingerprint(&draft.description));
+            uid = format!("{}:{identity:016x}-{number}", draft.kind);
         }
         let id = self.plan.add(PlanNode {
             uid,
@@ -474,11 +481,27 @@ impl Lowering {
     }
 }
 
+/// Connector and place: what of a table's options says which data it is.
+fn place_of(options: &BTreeMap<String, String>) -> String {
+    let value = |key: &str| options.get(key).map_or("", String::as_str);
+    format!("{} {} {}", value("connector"), value("topic"), value("path"))
+}
+
+fn sink_place(target: &SinkTarget) -> String {
+    match target {
+        SinkTarget::Table { table, options } => format!("{table} {}", place_of(options)),
+        SinkTarget::Materialized { table } => format!("materialized {table}"),
+        SinkTarget::Collect => "collect".to_owned(),
+    }
+}
+
 /// A node before it has a number.
 struct Draft {
     kind: &'static str,
-    /// What it means, with what it reads: the source of its uid.
+    /// What it does, with what it reads: equal ones may be shared.
     description: String,
+    /// What names its state, where that is less than the description.
+    identity: Option<String>,
     title: String,
     spec: OperatorSpec,
     inputs: Vec<Edge>,

@@ -1,5 +1,6 @@
 //! Aggregate calls and `GROUP BY`.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -7,7 +8,8 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::Expr;
 use highwater_stream::{AggregateFunction, WindowColumn};
 use sqlparser::ast::{
-    DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
+    DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
+    Spanned, Visit, Visitor,
 };
 use sqlparser::tokenizer::Location;
 
@@ -64,15 +66,38 @@ pub(crate) fn aggregate_name(function: &Function) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| *known == name).map(|(known, _)| *known)
 }
 
-/// Whether an aggregate call stands anywhere in the expression.
+/// Whether an aggregate call stands in the expression, outside of subqueries.
 pub(crate) fn contains_aggregate(syntax: &Syntax) -> bool {
-    use sqlparser::ast::visit_expressions;
-    use std::ops::ControlFlow;
-    let found: ControlFlow<()> = visit_expressions(syntax, |expr: &Syntax| match expr {
-        Syntax::Function(function) if aggregate_name(function).is_some() => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    let mut finder = AggregateFinder { queries: 0 };
+    syntax.visit(&mut finder).is_break()
+}
+
+struct AggregateFinder {
+    /// Subqueries around the place.
+    queries: usize,
+}
+
+impl Visitor for AggregateFinder {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, syntax: &Syntax) -> ControlFlow<()> {
+        match syntax {
+            Syntax::Function(function) if self.queries == 0 && aggregate_name(function).is_some() => {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// The arguments of a call that is no aggregate.

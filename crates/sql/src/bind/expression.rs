@@ -679,15 +679,13 @@ fn interval_value(
     let check = |digits: &str| -> Bound<i64> {
         let number: i64 = digits.parse().map_err(|_| wrong())?;
         let significant = digits.trim_start_matches('0').len();
+        let unit = format!("{first:?}").to_uppercase();
         if u64::try_from(significant).unwrap_or(u64::MAX) > precision {
             return Err(Fault::new(
                 at,
-                format!("interval value {digits} exceeds the precision of {first:?}({precision})"),
+                format!("interval value {digits} exceeds the precision of {unit}({precision})"),
             )
-            .hint(format!(
-                "write the unit with a precision, such as {}({significant})",
-                format!("{first:?}").to_uppercase()
-            )));
+            .hint(format!("write the unit with a precision, such as {unit}({significant})")));
         }
         Ok(number)
     };

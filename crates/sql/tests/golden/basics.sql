@@ -23,3 +23,10 @@ END;
 CREATE MATERIALIZED TABLE totals AS SELECT k, SUM(v) AS total FROM good GROUP BY k;
 ----
 SELECT a, b, a + 1 AS c FROM (VALUES (1, 'x'), (2, NULL)) AS t (a, b) WHERE b <> 'x';
+----
+CREATE TABLE t (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'in', 'format' = 'json');
+CREATE VIEW w AS SELECT window_time AS wt, k, SUM(v) AS s FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end, window_time, k;
+SELECT window_end, MAX(s) AS best FROM TABLE(TUMBLE(DATA => TABLE w, TIMECOL => DESCRIPTOR(wt), SIZE => INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
+----
+CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
+SELECT COUNT(*) AS n FROM t WHERE v <> 0 AND 10 / v > 2;
