@@ -1,8 +1,10 @@
-//! The measurement behind `docs/decisions/2026-11-20-write-ahead-log.md`: how fast are durable
-//! appends when every partition has a preallocated segment of its own, synced in parallel, and
-//! how fast through this crate's log, which syncs one interleaved write-ahead log?
+//! The measurement behind `docs/decisions/2026-11-20-write-ahead-log.md`: durable appends when
+//! - `segments`: every partition has a preallocated file of its own, synced in parallel;
+//! - `wal`: all partitions share one preallocated file, synced by one thread;
+//! - `log`: this crate's log, which writes segments behind its write-ahead log.
 //!
-//! `cargo run -p highwater-log --example segments_or_wal -- [DIR] [SECONDS]`
+//! The first two are bare files, without recovery, rolling or a second write; the third is all.
+//! `cargo run -p highwater-log --example segments_or_wal -- [DIR] [SECONDS] [BATCH_BYTES]`
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
 
 use std::collections::VecDeque;
@@ -33,20 +35,21 @@ fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
     let dir = args.next().map_or_else(std::env::temp_dir, PathBuf::from).join("highwater-segments-or-wal");
     let seconds: u64 = args.next().map_or(Ok(3), |seconds| seconds.parse())?;
+    let batch_bytes: usize = args.next().map_or(Ok(16 << 10), |bytes| bytes.parse())?;
     RealDisk.remove_dir_all(&dir)?;
     RealDisk.create_dir_all(&dir)?;
     let (p50, p99) = sync_alone(&dir)?;
     println!("fdatasync of one overwritten 4 KiB page: p50 {p50} us, p99 {p99} us");
-    println!("{PRODUCERS} producers in closed loop, batches of {BATCH_BYTES} bytes, {seconds} s each");
+    println!("{PRODUCERS} producers in closed loop, batches of {batch_bytes} bytes, {seconds} s each");
     println!(
         "{:>10} {:>10} {:>10} {:>9} {:>9} {:>9}",
         "layout", "partitions", "batches/s", "MB/s", "p50 ms", "p99 ms"
     );
     for partitions in [1, 16, 256] {
-        let measured = segments(&dir, partitions, seconds)?;
-        measured.print("segments", partitions, seconds);
-        let measured = write_ahead(&dir, partitions, seconds)?;
-        measured.print("wal", partitions, seconds);
+        let load = Load { partitions, seconds, batch: batch(batch_bytes) };
+        load.print("segments", segments(&dir, &load, partitions)?);
+        load.print("wal", segments(&dir, &load, 1)?);
+        load.print("log", log(&dir, &load)?);
     }
     RealDisk.remove_dir_all(&dir)?;
     Ok(())
@@ -69,93 +72,86 @@ fn sync_alone(dir: &Path) -> Result<(u128, u128), Failure> {
     Ok((took[took.len() / 2], took[took.len() * 99 / 100]))
 }
 
-/// Acknowledgement latencies of one run, ns.
-struct Measured(Vec<u64>);
+struct Load {
+    partitions: usize,
+    seconds: u64,
+    batch: LogBatch,
+}
 
-impl Measured {
-    fn print(mut self, layout: &str, partitions: usize, seconds: u64) {
-        self.0.sort_unstable();
-        let batches = self.0.len();
-        let percentile = |p: usize| self.0.get(batches * p / 100).map_or(0.0, |ns| *ns as f64 / 1e6);
-        let per_second = batches as f64 / seconds as f64;
-        let megabytes = per_second * BATCH_BYTES as f64 / 1e6;
+/// Acknowledgement latencies of one run, ns.
+type Latencies = Vec<u64>;
+
+impl Load {
+    fn print(&self, layout: &str, mut latencies: Latencies) {
+        latencies.sort_unstable();
+        let batches = latencies.len();
+        let percentile = |p: usize| latencies.get(batches * p / 100).map_or(0.0, |ns| *ns as f64 / 1e6);
+        let per_second = batches as f64 / self.seconds as f64;
+        let megabytes = per_second * self.batch.bytes().len() as f64 / 1e6;
         println!(
-            "{layout:>10} {partitions:>10} {per_second:>10.0} {megabytes:>9.1} {:>9.2} {:>9.2}",
+            "{layout:>10} {:>10} {per_second:>10.0} {megabytes:>9.1} {:>9.2} {:>9.2}",
+            self.partitions,
             percentile(50),
             percentile(99)
         );
     }
+
+    /// Runs the producers: each appends, waits, appends again; producer `i` begins at partition
+    /// `i` and goes round.
+    fn produce(
+        &self,
+        append: impl Fn(usize, LogBatch) -> Result<(), Failure> + Sync,
+    ) -> Result<Latencies, Failure> {
+        let clock = SystemClock::new();
+        let until = clock.monotonic() + Duration::from_secs(self.seconds);
+        let one = |producer: usize| -> Result<Latencies, Failure> {
+            let mut took = Vec::new();
+            let mut turn = producer;
+            while clock.monotonic() < until {
+                let started = clock.monotonic();
+                append(turn % self.partitions, self.batch.clone())?;
+                took.push(u64::try_from((clock.monotonic() - started).as_nanos())?);
+                turn += PRODUCERS + 1;
+            }
+            Ok(took)
+        };
+        thread::scope(|scope| {
+            let one = &one;
+            let producers: Vec<_> = (0..PRODUCERS).map(|i| scope.spawn(move || one(i))).collect();
+            let mut all = Vec::new();
+            for producer in producers {
+                all.extend(producer.join().map_err(|_| "a producer panicked")??);
+            }
+            Ok(all)
+        })
+    }
 }
 
-/// Runs the producers: each appends, waits, appends again; producer `i` begins at partition `i`
-/// and goes round.
-fn produce(
-    partitions: usize,
-    seconds: u64,
-    append: impl Fn(usize, LogBatch) -> Result<(), Failure> + Sync,
-) -> Result<Measured, Failure> {
-    let clock = SystemClock::new();
-    let until = clock.monotonic() + Duration::from_secs(seconds);
-    let one = |producer: usize| -> Result<Vec<u64>, Failure> {
-        let mut took = Vec::new();
-        let mut turn = producer;
-        while clock.monotonic() < until {
-            let started = clock.monotonic();
-            append(turn % partitions, batch())?;
-            took.push(u64::try_from((clock.monotonic() - started).as_nanos())?);
-            turn += PRODUCERS + 1;
-        }
-        Ok(took)
-    };
-    thread::scope(|scope| {
-        let producers: Vec<_> = (0..PRODUCERS)
-            .map(|i| {
-                scope.spawn({
-                    let one = &one;
-                    move || one(i)
-                })
-            })
-            .collect();
-        let mut all = Vec::new();
-        for producer in producers {
-            all.extend(producer.join().map_err(|_| "a producer panicked")??);
-        }
-        Ok(Measured(all))
-    })
-}
-
-fn batch() -> LogBatch {
-    let value = Bytes::from(vec![b'x'; RECORD_BYTES]);
+fn batch(bytes: usize) -> LogBatch {
+    let value = Bytes::from(vec![b'x'; RECORD_BYTES.min(bytes / 2)]);
     let mut batch = BatchBuilder::new(0);
-    while batch.bytes() + RECORD_BYTES < BATCH_BYTES {
+    while batch.is_empty() || batch.bytes() + value.len() < bytes {
         batch.push(0, None, Some(&value), &[]);
     }
     batch.finish()
 }
 
-fn write_ahead(dir: &Path, partitions: usize, seconds: u64) -> Result<Measured, Failure> {
-    let dir = dir.join(format!("wal-{partitions}"));
-    let budget = MemoryBudget::unlimited();
-    let (log, _) =
-        Log::open(Arc::new(RealDisk), Arc::new(SystemClock::new()), &dir, LogOptions::default(), &budget)?;
-    let tps: Vec<_> =
-        (0..partitions).map(|i| TopicPartition { topic: TopicId(i as u128 + 1), partition: 0 }).collect();
+fn log(dir: &Path, load: &Load) -> Result<Latencies, Failure> {
+    let dir = dir.join("log");
+    let (disk, clock) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
+    let (log, _) = Log::open(disk, clock, &dir, LogOptions::default(), &MemoryBudget::unlimited())?;
+    let tp = |i: usize| TopicPartition { topic: TopicId(i as u128 + 1), partition: 0 };
+    let tps: Vec<_> = (0..load.partitions).map(tp).collect();
     for tp in &tps {
         log.create_partition(*tp)?;
     }
-    let measured =
-        produce(partitions, seconds, |partition, batch| Ok(log.append(tps[partition], batch)?.wait()?))?;
+    let latencies = load.produce(|partition, batch| Ok(log.append(tps[partition], batch)?.wait()?))?;
     let stats = log.stats();
-    println!(
-        "{:>10} groups {}, mean sync {} us, checkpoints {}",
-        "",
-        stats.groups,
-        stats.sync_ns / 1000 / stats.groups.max(1),
-        stats.checkpoints
-    );
+    let mean_us = stats.sync_ns / 1000 / stats.groups.max(1);
+    println!("# log: {} groups, mean sync {mean_us} us, {} checkpoints", stats.groups, stats.checkpoints);
     log.close()?;
     RealDisk.remove_dir_all(&dir)?;
-    Ok(measured)
+    Ok(latencies)
 }
 
 /// One preallocated file per partition. A batch waits until its partition's next sync is done;
@@ -184,32 +180,33 @@ struct Pending {
     queued: bool,
 }
 
-fn segments(dir: &Path, partitions: usize, seconds: u64) -> Result<Measured, Failure> {
-    let dir = dir.join(format!("segments-{partitions}"));
+/// The load on so many preallocated files: one per partition, or one for all.
+fn segments(dir: &Path, load: &Load, files: usize) -> Result<Latencies, Failure> {
+    let dir = dir.join("segments");
     RealDisk.create_dir_all(&dir)?;
-    let bytes = SEGMENTS_BYTES / partitions as u64;
-    let mut files = Vec::new();
-    for partition in 0..partitions {
+    let bytes = SEGMENTS_BYTES / files as u64;
+    let mut partitions = Vec::new();
+    for partition in 0..files {
         let file = RealDisk.open(&dir.join(format!("{partition}.log")), OpenMode::Create)?;
         let zeros = vec![0; 1 << 20];
         for pos in (0..bytes).step_by(zeros.len()) {
             file.write_all_at(&zeros, pos)?;
         }
         file.sync_data()?;
-        files.push(SegmentFile { file, bytes, state: Mutex::default(), synced: Condvar::new() });
+        partitions.push(SegmentFile { file, bytes, state: Mutex::default(), synced: Condvar::new() });
     }
     let segments = Segments {
         queue: Mutex::default(),
         wanted: Condvar::new(),
         ended: AtomicBool::new(false),
-        partitions: files,
+        partitions,
     };
     let measured = thread::scope(|scope| {
-        for _ in 0..SYNC_THREADS.min(partitions) {
+        for _ in 0..SYNC_THREADS.min(files) {
             scope.spawn(|| segments.sync_in_turn());
         }
-        let measured = produce(partitions, seconds, |partition, batch| {
-            segments.append(partition, batch);
+        let measured = load.produce(|partition, batch| {
+            segments.append(partition % files, batch);
             Ok(())
         });
         segments.ended.store(true, Ordering::SeqCst);

@@ -69,7 +69,7 @@ enum Head {
     Valid(FileHeader),
     /// No group was ever written.
     Unused,
-    /// The header is damaged; the first group is of this generation.
+    /// The header is damaged; the newest group behind it is of this generation.
     Damaged {
         generation: u64,
     },
@@ -94,11 +94,12 @@ fn read_header(found: &WalFileFound) -> Result<Head, LogError> {
         None => {}
     }
     let all = found.file.read_all().map_err(LogError::io("read", &found.path))?;
-    let groups = all.get(usize::try_from(PAGE).unwrap_or(usize::MAX)..).unwrap_or_default();
-    if groups.iter().all(|byte| *byte == 0) {
-        return Ok(Head::Unused);
+    // A torn header is followed by groups of an older generation, or by none.
+    let pages = all.chunks(usize::try_from(PAGE).unwrap_or(usize::MAX)).skip(1);
+    match pages.filter_map(GroupHeader::generation_unchecked).max() {
+        Some(generation) => Ok(Head::Damaged { generation }),
+        None => Ok(Head::Unused),
     }
-    Ok(Head::Damaged { generation: GroupHeader::generation_unchecked(groups).unwrap_or(u64::MAX) })
 }
 
 /// One change read back.
