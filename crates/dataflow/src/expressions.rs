@@ -8,10 +8,10 @@ use arrow::datatypes::{
     DataType, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
-use datafusion_common::{DFSchema, DataFusionError};
-use datafusion_expr::Expr;
+use datafusion_common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion_expr::{BinaryExpr, Expr, Operator};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use highwater_stream::EventTime;
 
@@ -52,6 +52,47 @@ impl Compiled {
     fn failed(&self, message: &str) -> JobError {
         JobError::Evaluation { operator: self.operator.clone(), message: message.to_owned() }
     }
+}
+
+/// `WATERMARK FOR .. AS expression`.
+#[derive(Debug)]
+pub(crate) struct WatermarkOf {
+    times: Compiled,
+    delay_ms: i64,
+}
+
+impl WatermarkOf {
+    pub(crate) fn new(expression: &Expr, schema: &SchemaRef, operator: &str) -> Result<Self, JobError> {
+        let (expression, delay_ms) = without_delay(expression).unwrap_or((expression, 0));
+        Ok(Self { times: Compiled::new(expression, schema, operator)?, delay_ms })
+    }
+
+    /// Times in ms from which the delay is still to be taken: calendar arithmetic row by row costs more than
+    /// the rest of reading a row.
+    pub(crate) fn evaluate(
+        &self,
+        rows: &RecordBatch,
+    ) -> Result<(PrimitiveArray<TimestampMillisecondType>, i64), JobError> {
+        let times = event_times(&self.times.evaluate(rows)?);
+        let wrong = || self.times.failed("the watermark is not a timestamp");
+        Ok((times.ok_or_else(wrong)?, self.delay_ms))
+    }
+}
+
+/// `x` and the ms of `x - INTERVAL '..'`, if the interval has whole ms and neither days nor months.
+fn without_delay(expression: &Expr) -> Option<(&Expr, i64)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) = expression else { return None };
+    let Expr::Literal(literal, _) = right.as_ref() else { return None };
+    let delay_ms = match literal {
+        ScalarValue::IntervalDayTime(Some(delay)) if delay.days == 0 => i64::from(delay.milliseconds),
+        ScalarValue::IntervalMonthDayNano(Some(delay)) if delay.months == 0 && delay.days == 0 => {
+            (delay.nanoseconds % 1_000_000 == 0).then_some(delay.nanoseconds / 1_000_000)?
+        }
+        ScalarValue::DurationMillisecond(Some(delay)) => *delay,
+        ScalarValue::DurationSecond(Some(delay)) => delay.checked_mul(1_000)?,
+        _ => return None,
+    };
+    Some((left, delay_ms))
 }
 
 /// A DataFusion error without its advice to report a bug there.

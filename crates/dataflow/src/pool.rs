@@ -50,6 +50,8 @@ struct Queues {
 struct RunningJob {
     instances: Vec<Arc<Instance>>,
     ready: VecDeque<usize>,
+    /// Per instance: its earliest timer, so that waiting again adds none.
+    timers: Vec<Option<Duration>>,
     live: usize,
 }
 
@@ -72,7 +74,8 @@ impl WorkerPool {
         let (shared, instances) = job.into_parts();
         let instances: Vec<Arc<Instance>> = instances.into_iter().map(Arc::new).collect();
         let live = instances.len();
-        let running = RunningJob { instances: instances.clone(), ready: VecDeque::new(), live };
+        let (ready, timers) = (VecDeque::new(), vec![None; live]);
+        let running = RunningJob { instances: instances.clone(), ready, timers, live };
         lock(&self.inner.queues).jobs.insert(number, running);
         let scheduler: Arc<dyn Scheduler> = Arc::<Inner>::clone(&self.inner);
         for instance in &instances {
@@ -133,11 +136,21 @@ impl Queues {
             && at <= now
         {
             self.timers.pop();
-            if let Some(running) = self.jobs.get(&job) {
+            if let Some(running) = self.jobs.get_mut(&job) {
+                running.timers[instance] = None;
                 due.push(Arc::clone(&running.instances[instance]));
             }
         }
         due
+    }
+
+    fn wake_at(&mut self, at: Duration, job: u64, instance: usize) {
+        let Some(running) = self.jobs.get_mut(&job) else { return };
+        let timer = &mut running.timers[instance];
+        if timer.is_none_or(|earliest| at < earliest) {
+            *timer = Some(at);
+            self.timers.push(Reverse((at, job, instance)));
+        }
     }
 
     fn finished(&mut self, job: u64) {
@@ -191,7 +204,7 @@ impl Inner {
             Step::Ran => instance.signal.again(),
             Step::Blocked => instance.signal.sleep(),
             Step::IdleUntil(at) => {
-                lock(&self.queues).timers.push(Reverse((at, job, instance.number)));
+                lock(&self.queues).wake_at(at, job, instance.number);
                 // Another worker may sleep longer than this timer.
                 self.work.notify_one();
                 instance.signal.sleep();

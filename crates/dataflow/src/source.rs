@@ -15,7 +15,7 @@ use highwater_stream::{
 };
 
 use crate::counters::{Counters, SplitStats, add};
-use crate::expressions::{Compiled, Projection, event_times};
+use crate::expressions::{Projection, WatermarkOf};
 use crate::handle::lock;
 use crate::operator::Output;
 use crate::operators::Place;
@@ -86,7 +86,7 @@ pub(crate) struct Source {
     signal: Arc<Signal>,
     counters: Arc<Counters>,
     columns: Projection,
-    watermark_of: Option<Compiled>,
+    watermark_of: Option<WatermarkOf>,
     idle_timeout: Option<Duration>,
     discovery: Duration,
     rejects_max: usize,
@@ -152,7 +152,7 @@ impl Source {
         let columns = Projection::new(&spec.columns, &spec.physical, place.schema(), &place.title)?;
         let rowtime = spec.rowtime.as_ref();
         let watermark_of =
-            rowtime.map(|rowtime| Compiled::new(&rowtime.watermark, &place.schema, &place.title));
+            rowtime.map(|rowtime| WatermarkOf::new(&rowtime.watermark, &place.schema, &place.title));
         let mut source = Self {
             columns,
             watermark_of: watermark_of.transpose()?,
@@ -173,6 +173,7 @@ impl Source {
             counters,
         };
         source.discover(now)?;
+        source.publish();
         Ok(source)
     }
 
@@ -328,10 +329,7 @@ impl Source {
         changes: &ChangeBatch,
     ) -> Result<Option<ScalarBuffer<EventTime>>, JobError> {
         let Some(watermark_of) = &self.watermark_of else { return Ok(None) };
-        let own = watermark_of.evaluate(&changes.rows)?;
-        let Some(own) = event_times(&own) else {
-            return Err(JobError::Plan(format!("{}: the watermark is not a timestamp", self.place.title)));
-        };
+        let (own, delay_ms) = watermark_of.evaluate(&changes.rows)?;
         let others =
             self.splits.iter().enumerate().filter(|(other, s)| *other != index && !s.ended && !s.idle);
         let ceiling = others.map(|(_, split)| split.watermark).min().unwrap_or(WATERMARK_END);
@@ -340,7 +338,7 @@ impl Source {
         for row in 0..own.len() {
             marks.push(self.watermark.max(split.watermark.min(ceiling)));
             if own.is_valid(row) {
-                split.watermark = split.watermark.max(own.value(row));
+                split.watermark = split.watermark.max(own.value(row).saturating_sub(delay_ms));
             }
         }
         let moves = marks.last().is_some_and(|last| *last > self.watermark);
@@ -367,7 +365,10 @@ impl Source {
     }
 
     fn publish(&self) {
-        self.counters.watermark.store(self.watermark, Ordering::Relaxed);
+        // Without splits, or with none that goes on, the instance holds no watermark back.
+        let holds = self.splits.iter().any(|split| !split.ended);
+        let watermark = if holds { self.watermark } else { WATERMARK_END };
+        self.counters.watermark.store(watermark, Ordering::Relaxed);
         let stats = self.splits.iter().map(|split| SplitStats {
             split: split.id.clone(),
             position: split.position,

@@ -90,6 +90,9 @@ impl WindowAggregate {
         ends: Vec<i64>,
         out: &mut Output,
     ) -> Result<(ChangeBatch, Vec<i64>), JobError> {
+        if self.last_mark(&batch) < self.first_close(&ends) {
+            return Ok((batch, ends));
+        }
         let before = |row: usize| batch.watermarks.as_ref().map_or(WATERMARK_NONE, |marks| marks[row]);
         let mut last = (i64::MIN, EventTime::MIN);
         let mut in_time = |(row, end): (usize, &i64)| {
@@ -146,6 +149,9 @@ impl WindowAggregate {
     fn next_cut(&self, work: &Work) -> usize {
         let (from, len) = (work.at, work.batch.len());
         let Some(marks) = work.batch.watermarks.as_ref() else { return len };
+        if self.last_mark(&work.batch) < self.next_close().min(self.first_close(&work.ends[from..])) {
+            return len;
+        }
         let mut next = self.next_close();
         let mut last_end = i64::MIN;
         for row in from..len {
@@ -158,6 +164,17 @@ impl WindowAggregate {
             }
         }
         len
+    }
+
+    /// The watermark before the batch's last row.
+    fn last_mark(&self, batch: &ChangeBatch) -> EventTime {
+        let last = batch.watermarks.as_ref().and_then(|marks| marks.last().copied());
+        self.watermark.max(last.unwrap_or(WATERMARK_NONE))
+    }
+
+    /// The lowest watermark that closes one of these windows.
+    fn first_close(&self, ends: &[i64]) -> EventTime {
+        ends.iter().min().map_or(EventTime::MAX, |end| self.windows.closes_at(*end))
     }
 
     fn next_close(&self) -> EventTime {

@@ -46,6 +46,8 @@ pub(crate) struct Written {
 #[derive(Clone)]
 pub(crate) struct Toy {
     pub(crate) splits: Vec<Arc<Vec<Row>>>,
+    /// Splits that came later.
+    pub(crate) grown: Arc<Mutex<Vec<Arc<Vec<Row>>>>>,
     /// Rows a reader hands out at once.
     pub(crate) batch: usize,
     /// Every so many polls a reader has nothing for now.
@@ -59,7 +61,22 @@ impl Toy {
     pub(crate) fn new(splits: Vec<Vec<Row>>, batch: usize) -> Self {
         let splits = splits.into_iter().map(Arc::new).collect();
         let written = Arc::default();
-        Self { splits, batch, pending_every: u64::MAX, written, bounded: true, panic_on_write: false }
+        let grown = Arc::default();
+        Self { splits, grown, batch, pending_every: u64::MAX, written, bounded: true, panic_on_write: false }
+    }
+
+    /// One more split from now on.
+    pub(crate) fn grow(&self, rows: Vec<Row>) {
+        self.grown.lock().unwrap().push(Arc::new(rows));
+    }
+
+    fn all_splits(&self) -> Vec<Arc<Vec<Row>>> {
+        self.splits.iter().cloned().chain(self.grown.lock().unwrap().clone()).collect()
+    }
+
+    /// All that was written, epoch by epoch, each shard in its order.
+    pub(crate) fn committed_in_order(&self) -> Vec<String> {
+        self.written.lock().unwrap().epochs.values().flatten().cloned().collect()
     }
 
     /// All that was written in epochs `..=epoch`, sorted.
@@ -125,7 +142,7 @@ impl Committer for NoCommitter {
 
 impl SourceConnector for ToySource {
     fn splits(&mut self) -> Result<Vec<SplitId>, ConnectorError> {
-        Ok((0..self.0.splits.len()).map(|split| SplitId(split.to_string())).collect())
+        Ok((0..self.0.all_splits().len()).map(|split| SplitId(split.to_string())).collect())
     }
 
     fn is_bounded(&self) -> bool {
@@ -137,7 +154,7 @@ impl SourceConnector for ToySource {
         split: &SplitId,
         from: Option<Position>,
     ) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        let rows = Arc::clone(&self.0.splits[split.0.parse::<usize>().unwrap()]);
+        let rows = Arc::clone(&self.0.all_splits()[split.0.parse::<usize>().unwrap()]);
         let Toy { batch, pending_every, bounded, .. } = self.0;
         let at = from.map_or(0, |position| usize::try_from(position.0).unwrap());
         Ok(Box::new(ToyReader { rows, at, batch, polls: 0, pending_every, bounded }))
