@@ -43,8 +43,7 @@ class Refusals(unittest.TestCase):
             node.create_topic("kept")
             node.client().post_events("kept", ['{"a":1}'])
             self.assertEqual(node.stop(), 0, "".join(node.messages))
-            changed = raise_versions(node.data_dir)
-            self.assertTrue(changed, "no file names its magic and version")
+            self.assertIsNotNone(raise_version(node.data_dir), "no file says what the directory is")
             self.check_one_line(node.data_dir, "version")
 
     def check_one_line(self, data_dir, *any_of):
@@ -56,18 +55,16 @@ class Refusals(unittest.TestCase):
         self.assertNotRegex(messages, PANIC)
 
 
-def raise_versions(data_dir):
-    """Sets the version behind the magic of the directory's own identity file far up."""
-    changed = []
-    for folder, _, files in os.walk(data_dir):
-        for name in files:
-            path = os.path.join(folder, name)
-            with open(path, "rb") as file:
-                head = file.read(64)
-            match = re.match(rb"(HW[A-Z0-9]{2,6}\0*)(\x01\0|\0\x01|\x01)", head)
-            if match:
-                with open(path, "r+b") as file:
-                    file.seek(match.start(2))
-                    file.write(match.group(2).replace(b"\x01", b"\x63"))
-                changed.append(path)
-    return changed
+def raise_version(data_dir):
+    """Sets the version in the file that says what the directory is far up."""
+    for name in os.listdir(data_dir):
+        path = os.path.join(data_dir, name)
+        if not os.path.isfile(path):
+            continue
+        with open(path, "rb") as file:
+            content = file.read()
+        if re.match(rb"[ -~]+\nversion 1\n", content):
+            with open(path, "wb") as file:
+                file.write(content.replace(b"\nversion 1\n", b"\nversion 99\n", 1))
+            return path
+    return None

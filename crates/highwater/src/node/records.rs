@@ -51,7 +51,8 @@ fn read_from(
         let after = range.next_offset(next);
         for batch in range.batches.iter().filter(|batch| !batch.is_control()) {
             let records = batch.records(INFLATED_BYTES_MAX).map_err(|e| NodeError::Failed(e.to_string()))?;
-            for record in records.into_iter().filter(|record| record.offset >= next) {
+            let room = limit - found.len();
+            for record in records.into_iter().filter(|record| record.offset >= next).take(room) {
                 let headers = record.headers.into_iter();
                 found.push(TopicRecord {
                     offset: record.offset,
@@ -60,9 +61,6 @@ fn read_from(
                     value: record.value.map(|value| value.to_vec()),
                     headers: headers.map(|(name, value)| (name.to_vec(), value.map(|v| v.to_vec()))).collect(),
                 });
-                if found.len() == limit {
-                    break;
-                }
             }
         }
         if after <= next {
