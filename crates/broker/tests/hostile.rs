@@ -1,5 +1,6 @@
 //! What a frame may cost: its claims about lengths and counts are not believed, so that memory is
 //! bounded by what was really sent. A test binary of its own, because it counts allocations.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(unsafe_code, reason = "a counting allocator can only be written with it")]
 
 mod common;
@@ -136,8 +137,7 @@ fn claims_cost_nothing() {
 #[test]
 fn the_fullest_requests_stay_bounded() {
     let node = quiet_node();
-    // (api key, version, bytes before the array, one element, bytes after it)
-    let requests: [(i16, i16, &[u8], &[u8], &[u8]); 7] = [
+    let requests: [Repeated; 7] = [
         (0, 3, &[0xff, 0xff, 0, 1, 0, 0, 0, 0], &[0; 6], &[]),
         (1, 4, &[0; 17], &[0; 6], &[]),
         (2, 1, &[0; 4], &[0; 6], &[]),
@@ -161,6 +161,9 @@ fn the_fullest_requests_stay_bounded() {
         check(&node, full(ELEMENTS_MAX));
     }
 }
+
+/// (api key, version, bytes before the array, one element, bytes after it)
+type Repeated = (i16, i16, &'static [u8], &'static [u8], &'static [u8]);
 
 const ELEMENTS_MAX: i32 = 1 << 15;
 

@@ -2,6 +2,8 @@
 //!
 //! `HIGHWATER_KCAT_RECORDS=1000000 cargo test -p highwater-broker --test kcat round -- --nocapture`
 //! measures: it prints the time of both directions and this process' CPU, which is the broker's.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::print_stderr, reason = "says what is skipped, and figures")]
 #![expect(clippy::disallowed_methods, reason = "files here are kcat's, times are for the eye")]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Connections: order, isolation from each other, limits, shutdown.
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 mod common;
 
