@@ -1,1 +1,120 @@
-//! tests.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use highwater_env::{ManualClock, MemoryBudget, SeededEntropy, SimDisk};
+use highwater_log::{BatchBuilder, Log, LogOptions};
+
+use super::{CATALOG_PARTITION, TopicError, TopicOptions, Topics};
+
+fn open_log(disk: &SimDisk) -> Log {
+    let clock = Arc::new(ManualClock::at(0));
+    let options = LogOptions {
+        batch_bytes_max: 64 << 10,
+        group_bytes_max: 64 << 10,
+        wal_file_bytes: 512 << 10,
+        wal_zero_bytes: 16 << 10,
+        ..LogOptions::default()
+    };
+    let budget = MemoryBudget::unlimited();
+    Log::open_stepped(Arc::new(disk.clone()), clock, Path::new("data"), options, &budget).unwrap().0
+}
+
+fn open(disk: &SimDisk, seed: u64) -> Topics {
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Topics::open(open_log(disk), entropy, TopicOptions::default()).unwrap()
+}
+
+fn check(result: Result<super::Topic, TopicError>, expected: Expect) {
+    expected.assert_eq(&result.unwrap_err().to_string());
+}
+
+#[test]
+fn topics_survive_a_crash_with_ids_and_settings() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let configs = BTreeMap::from([("retention.ms".to_owned(), "1000".to_owned())]);
+    let orders = topics.create("orders", 3, configs).unwrap();
+    let auto = topics.ensure("auto.created").unwrap();
+    assert_eq!((orders.partitions, auto.partitions, auto.internal), (3, 1, false));
+    assert!(topics.ensure("__stage").unwrap().internal);
+    assert_eq!(topics.ensure("orders").unwrap(), orders);
+    let all = topics.list();
+    drop(topics);
+    disk.crash();
+    let topics = open(&disk, 2);
+    assert_eq!(topics.list(), all);
+    assert_eq!(topics.by_id(orders.id), Some(orders));
+}
+
+#[test]
+fn a_topic_made_again_shares_nothing_with_its_predecessor() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let old = topics.create("t", 1, BTreeMap::new()).unwrap();
+    let mut batch = BatchBuilder::new(0);
+    batch.push(0, None, Some(b"old"), &[]);
+    topics.0.log.append(old.partition(0), batch.finish()).unwrap().wait().unwrap();
+    topics.delete("t").unwrap();
+    assert_eq!(topics.get("t"), None);
+    let new = topics.create("t", 1, BTreeMap::new()).unwrap();
+    assert_ne!(old.id, new.id);
+    drop(topics);
+    disk.crash();
+    let topics = open(&disk, 2);
+    assert_eq!(topics.list(), [new.clone()]);
+    assert_eq!(topics.0.log.bounds(new.partition(0)).unwrap().high_watermark, 0);
+    assert!(topics.0.log.bounds(old.partition(0)).is_err());
+}
+
+#[test]
+fn partitions_of_a_creation_cut_short_are_removed() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let orphan = highwater_env::TopicPartition { topic: highwater_env::TopicId(99), partition: 0 };
+    topics.0.log.create_partition(orphan).unwrap();
+    drop(topics);
+    let topics = open(&disk, 2);
+    assert_eq!(topics.0.log.partitions(), [CATALOG_PARTITION]);
+}
+
+#[test]
+fn refusals_name_the_rule() {
+    let topics = open(&SimDisk::new(1), 1);
+    topics.create("taken", 1, BTreeMap::new()).unwrap();
+    let create = |name: &str, partitions| topics.create(name, partitions, BTreeMap::new());
+    check(create("taken", 1), expect!["topic taken already exists"]);
+    check(create("", 1), expect![[r#"invalid topic name "": it is empty"#]]);
+    check(create("..", 1), expect![[r#"invalid topic name "..": it is . or .."#]]);
+    check(
+        create("a/b", 1),
+        expect![[r#"invalid topic name "a/b": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"#]],
+    );
+    check(create("t", 0), expect!["0 partitions, expected 1..=1024"]);
+    check(create("t", 1025), expect!["1025 partitions, expected 1..=1024"]);
+    assert!(matches!(create(&"x".repeat(250), 1), Err(TopicError::InvalidName { .. })));
+    create(&"x".repeat(249), -1).unwrap();
+    assert!(matches!(topics.delete("nope"), Err(TopicError::Unknown(_))));
+}
+
+#[test]
+fn auto_creation_can_be_switched_off() {
+    let options = TopicOptions { auto_create: false, ..TopicOptions::default() };
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let topics = Topics::open(open_log(&SimDisk::new(1)), entropy, options).unwrap();
+    check(topics.ensure("t"), expect!["unknown topic t"]);
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let mut batch = BatchBuilder::new(0);
+    batch.push(0, None, Some(br#"{"v":2,"change":"deleted","name":"t","id":"0"}"#), &[]);
+    topics.0.log.append(CATALOG_PARTITION, batch.finish()).unwrap().wait().unwrap();
+    drop(topics);
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let refused = Topics::open(open_log(&disk), entropy, TopicOptions::default()).err().unwrap();
+    expect!["topic catalog record at offset 0: version 2, expected 1"].assert_eq(&refused.to_string());
+}

@@ -1,1 +1,92 @@
-//! tests.
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use highwater_env::{ManualClock, MemoryBudget, SeededEntropy, SimDisk};
+use highwater_log::{Log, LogOptions};
+
+use super::{LogTopicWriter, NewRecord, TopicWriter, partition_for_key};
+use crate::{TopicOptions, Topics};
+
+fn writer(partitions: i32) -> (LogTopicWriter, Topics, Log) {
+    let clock = Arc::new(ManualClock::at(5_000));
+    let (disk, budget) = (Arc::new(SimDisk::new(1)), MemoryBudget::unlimited());
+    let (log, _) =
+        Log::open_stepped(disk, Arc::clone(&clock) as _, Path::new("data"), LogOptions::default(), &budget)
+            .unwrap();
+    let options = TopicOptions { default_partitions: partitions, ..TopicOptions::default() };
+    let topics = Topics::open(log.clone(), Arc::new(SeededEntropy::new(1)), options).unwrap();
+    (LogTopicWriter::new(log.clone(), topics.clone(), clock), topics, log)
+}
+
+fn record(key: Option<&str>, value: &str) -> NewRecord {
+    NewRecord {
+        key: key.map(|key| Bytes::from(key.to_owned())),
+        value: Some(Bytes::from(value.to_owned())),
+        ..NewRecord::default()
+    }
+}
+
+/// Values from Kafka's `UtilsTest.testMurmur2`, via `toPositive(hash) % n`.
+#[test]
+fn keys_find_the_partition_of_kafkas_java_client() {
+    let hashes: [(&str, i32); 6] = [
+        ("21", -973_932_308),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+        ("a-little-bit-longer-string", -1_486_304_829),
+        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        ("abc", 479_470_107),
+    ];
+    for (key, hash) in hashes {
+        assert_eq!(partition_for_key(key.as_bytes(), i32::MAX), (hash & i32::MAX) % i32::MAX, "{key}");
+    }
+}
+
+#[test]
+fn every_record_finds_its_offset() {
+    let (writer, topics, log) = writer(4);
+    let input: Vec<_> = (0..100).map(|n| record(Some(&format!("key {}", n % 10)), &n.to_string())).collect();
+    let written = writer.write("t", input.clone()).unwrap();
+    let topic = topics.get("t").unwrap();
+    let mut seen = 0;
+    for batch in written {
+        let (base, indexes) = (batch.ticket.base_offset, batch.record_indexes);
+        batch.ticket.wait().unwrap();
+        let range = log.read(topic.partition(batch.partition), base, 1 << 20).unwrap();
+        let records = range.batches[0].records(1 << 20).unwrap();
+        assert_eq!(records.len(), indexes.len());
+        for (stored, index) in records.iter().zip(&indexes) {
+            let new = &input[*index as usize];
+            assert_eq!((&stored.key, &stored.value), (&new.key, &new.value));
+            assert_eq!(stored.timestamp_ms, 5_000);
+            assert_eq!(partition_for_key(new.key.as_ref().unwrap(), 4), batch.partition);
+        }
+        assert!(indexes.is_sorted());
+        seen += indexes.len();
+    }
+    assert_eq!(seen, 100);
+}
+
+#[test]
+fn records_without_a_key_stay_together_and_calls_take_turns() {
+    let (writer, _, _) = writer(3);
+    let mut partitions = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let written = writer.write("t", vec![record(None, "a"), record(None, "b")]).unwrap();
+        assert_eq!(written.len(), 1);
+        partitions.insert(written[0].partition);
+    }
+    assert_eq!(partitions.len(), 3);
+    assert!(writer.write("t", vec![]).unwrap().is_empty());
+}
+
+#[test]
+fn a_large_write_becomes_several_batches() {
+    let (writer, _, _) = writer(1);
+    let big = "x".repeat(100 << 10);
+    let written = writer.write("t", (0..30).map(|_| record(None, &big)).collect()).unwrap();
+    let sizes: Vec<_> = written.iter().map(|batch| batch.record_indexes.len()).collect();
+    assert_eq!(sizes, [11, 11, 8]);
+    assert_eq!(written[1].record_indexes[0], 11);
+}

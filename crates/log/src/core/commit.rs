@@ -61,7 +61,8 @@ impl Core {
         state.stats.groups += 1;
         state.stats.sync_ns += ns;
         state.stats.sync_ns_max = state.stats.sync_ns_max.max(ns);
-        if uncovered > 0 && !state.checkpoint_wanted {
+        // Rarely, for each checkpoint syncs every partition's segment; but before the files run out.
+        if uncovered >= (self.options.wal_files_max / 2).max(1) && !state.checkpoint_wanted {
             state.checkpoint_wanted = true;
             self.segments_wanted.notify_one();
         }
