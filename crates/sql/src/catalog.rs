@@ -136,7 +136,7 @@ pub(crate) fn check_options(
             .hint(format!("'{}' = ... ({})", option.name, option.meaning)));
         }
     }
-    for key in options.keys().filter(|key| !connector.knows(key)) {
+    if let Some(key) = options.keys().find(|key| !connector.knows(key)) {
         let known: Vec<&str> = connector
             .options
             .iter()

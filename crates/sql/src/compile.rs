@@ -134,7 +134,7 @@ impl File<'_> {
             Statement::CreateTable(create) => {
                 let (name, skip) = (create.name.clone(), create.if_not_exists);
                 if self.check_name(&name, skip, false)? {
-                    let definition = table::define(&self.session, create)?;
+                    let definition = table::define(&self.session, *create)?;
                     self.session.tables.insert(name.value, Arc::new(definition));
                 }
             }

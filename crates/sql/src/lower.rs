@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion_common::ScalarValue;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
@@ -15,8 +16,9 @@ use highwater_stream::{
 
 use crate::catalog::ColumnKind;
 use crate::functions::compare::binary;
-use crate::functions::is_fallible;
-use crate::relation::{Aggregate, Node, Relation, Scan, Window, column_name, named};
+use crate::functions::{is_fallible, literal};
+use crate::relation::{Aggregate, Column, Node, Relation, Scan, Window, column_name, named};
+use crate::types::SqlType;
 
 /// A sink and the relation it takes: `relation` has exactly the sink's columns.
 pub(crate) struct Output {
@@ -88,21 +90,11 @@ impl Lowering {
             }
             Node::OneRow => Arc::clone(relation),
             Node::Calc { input, filter, columns } => {
-                let mut below = Names::new();
-                let mut kept = Vec::new();
-                for (column, expr) in relation.columns.iter().zip(columns) {
-                    if needed.contains(&column.name) {
-                        add_references(expr, &mut below);
-                        kept.push(expr.clone());
-                    }
-                }
-                if let Some(filter) = filter {
-                    add_references(filter, &mut below);
-                }
-                let input = self.prune(input, &below);
-                with(Node::Calc { input, filter: filter.clone(), columns: kept }, &|name| {
-                    needed.contains(name)
-                })
+                self.prune_calc(relation, needed, (input, filter.as_ref(), columns))
+            }
+            Node::Union { .. } if needed.is_empty() => {
+                let first = relation.columns.iter().take(1).map(|column| column.name.clone()).collect();
+                self.prune(relation, &first)
             }
             Node::Union { inputs } => {
                 let inputs = inputs
@@ -151,6 +143,35 @@ impl Lowering {
                 with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
             }
         }
+    }
+
+    fn prune_calc(
+        &mut self,
+        relation: &Relation,
+        needed: &Names,
+        (input, filter, expressions): (&Arc<Relation>, Option<&Expr>, &[Expr]),
+    ) -> Arc<Relation> {
+        let mut below = Names::new();
+        let mut kept = Vec::new();
+        let mut columns = Vec::new();
+        for (column, expr) in relation.columns.iter().zip(expressions) {
+            if needed.contains(&column.name) {
+                add_references(expr, &mut below);
+                kept.push(expr.clone());
+                columns.push(column.clone());
+            }
+        }
+        if kept.is_empty() {
+            // Rows are counted by some column.
+            kept.push(literal(ScalarValue::Boolean(Some(true))));
+            columns.push(Column::plain("$row", SqlType::Boolean));
+        }
+        if let Some(filter) = filter {
+            add_references(filter, &mut below);
+        }
+        let input = self.prune(input, &below);
+        let node = Node::Calc { input, filter: filter.cloned(), columns: kept };
+        Arc::new(Relation { node, columns, updating: relation.updating, keys: Vec::new() })
     }
 
     fn sink(&mut self, output: &Output, relation: &Arc<Relation>) {

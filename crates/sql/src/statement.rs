@@ -14,7 +14,7 @@ use crate::types::{SqlType, parse_type};
 /// One statement.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     CreateMaterialized(CreateMaterialized),
     Drop { view: bool, if_exists: bool, name: Name },
@@ -62,7 +62,7 @@ pub(crate) struct ColumnSyntax {
 pub(crate) enum ColumnSyntaxKind {
     Physical { ty: SqlType, not_null: bool },
     Metadata { ty: SqlType, key: Option<String>, is_virtual: bool },
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 #[derive(Debug)]
@@ -451,7 +451,7 @@ fn parse_table(cursor: &mut Cursor<'_>) -> Bound<Statement> {
             return Err(Fault::unsupported(cursor.at(), format!("CREATE TABLE ... {word}")).hint(hint));
         }
     }
-    Ok(Statement::CreateTable(table))
+    Ok(Statement::CreateTable(Box::new(table)))
 }
 
 fn parse_table_item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Bound<()> {
@@ -476,7 +476,7 @@ fn parse_table_item(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Bound<(
     }
     let name = cursor.identifier("a column name")?;
     if cursor.take_keyword("AS") {
-        let kind = ColumnSyntaxKind::Computed(cursor.expression()?);
+        let kind = ColumnSyntaxKind::Computed(Box::new(cursor.expression()?));
         take_comment(cursor)?;
         table.columns.push(ColumnSyntax { name, kind });
         return Ok(());

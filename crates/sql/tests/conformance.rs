@@ -1,4 +1,5 @@
 //! Every case of the conformance kit compiles with the types Flink reports, or is refused with a place.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

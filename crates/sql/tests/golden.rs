@@ -1,4 +1,5 @@
 //! `golden/*.sql` and the plan or error each gives. `UPDATE_EXPECT=1 cargo test -p highwater-sql` rewrites them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -109,7 +109,6 @@ impl<'a> ExprBinder<'a> {
         Ok(grouping.add_call(call, at))
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm per kind of syntax")]
     fn bind_plain(&mut self, syntax: &Syntax, at: Location) -> Bound<Typed> {
         match syntax {
             Syntax::Identifier(name) => self.column(std::slice::from_ref(name)),

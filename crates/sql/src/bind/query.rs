@@ -275,7 +275,7 @@ impl Session<'_> {
                     quote_style: None,
                     span: sqlparser::tokenizer::Span::new(at, at),
                 };
-                Item::Column { name: name.clone(), syntax: Syntax::Identifier(ident) }
+                Item::Column { name: name.clone(), syntax: Box::new(Syntax::Identifier(ident)) }
             }));
         };
         for (index, item) in projection.iter().enumerate() {
@@ -417,7 +417,7 @@ enum Item<'q> {
     /// From a wildcard.
     Column {
         name: String,
-        syntax: Syntax,
+        syntax: Box<Syntax>,
     },
     Expr {
         name: String,

@@ -66,7 +66,7 @@ pub(crate) fn element(container: Typed, key: Typed, at: Location, zone: chrono_t
         SqlType::Map(key_type, value) if key.ty.converts_to(&key_type) => {
             let key = cast::implicit(key, &key_type, zone)?;
             let arguments = vec![container.expr, key.expr];
-            let expr = call("map_item", value.to_arrow(), arguments, |arguments| map_items(arguments));
+            let expr = call("map_item", value.to_arrow(), arguments, map_items);
             Ok(Typed { expr, ty: *value, at })
         }
         ty => Err(Fault::new(at, format!("cannot take item {} of {ty}", key.ty))),

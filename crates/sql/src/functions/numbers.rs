@@ -149,7 +149,7 @@ fn floor_ceil(c: Call<'_>, up: bool) -> Bound<Typed> {
         let f: fn(f64) -> f64 = if up { f64::ceil } else { f64::floor };
         return same_type(&c, if up { "ceil" } else { "floor" }, |n| n, |v, _| v, f);
     };
-    let output = SqlType::Decimal((precision - scale + u8::from(scale > 0)).min(38).max(1), 0);
+    let output = SqlType::Decimal((precision - scale + u8::from(scale > 0)).clamp(1, 38), 0);
     let SqlType::Decimal(digits, _) = output else { unreachable!("just made") };
     let name = if up { "decimal_ceil" } else { "decimal_floor" };
     let expr = call(name, output.to_arrow(), vec![argument.expr], move |arguments| {

@@ -30,3 +30,10 @@ SELECT window_end, MAX(s) AS best FROM TABLE(TUMBLE(DATA => TABLE w, TIMECOL => 
 ----
 CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
 SELECT COUNT(*) AS n FROM t WHERE v <> 0 AND 10 / v > 2;
+----
+CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
+SELECT COUNT(*) AS n FROM (SELECT k FROM t UNION ALL SELECT k FROM t WHERE v > 1);
+----
+CREATE TABLE t (k STRING, v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
+CREATE TABLE u (n BIGINT) WITH ('connector' = 'print');
+INSERT INTO u SELECT COUNT(*) FROM t;
