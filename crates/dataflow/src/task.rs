@@ -140,7 +140,11 @@ impl Task {
 
     fn flush(&mut self) -> bool {
         // All are tried: one full outlet must not hold a barrier back from another.
-        self.outlets.iter_mut().fold(true, |done, outlet| outlet.flush() && done)
+        let mut done = true;
+        for outlet in &mut self.outlets {
+            done &= outlet.flush();
+        }
+        done
     }
 
     /// All that followed from the last input is done.

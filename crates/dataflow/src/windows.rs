@@ -43,7 +43,7 @@ impl Windows {
     pub(crate) fn end_of(&mut self, time: EventTime) -> i64 {
         let local = match &mut self.zone {
             None => time,
-            Some(zone) => zone.to_local(time),
+            Some(zone) => zone.local_time(time),
         };
         // Floor-modulo: also right before 1970 and with a negative offset.
         let into = local.saturating_sub(self.offset_ms).rem_euclid(self.size_ms);
@@ -72,13 +72,13 @@ impl Windows {
     pub(crate) fn time_of_window(&self, end: i64) -> EventTime {
         match &self.zone {
             None => end.saturating_sub(1),
-            Some(zone) => zone.to_instant(end.saturating_sub(1)),
+            Some(zone) => zone.instant(end.saturating_sub(1)),
         }
     }
 }
 
 impl Zone {
-    fn to_local(&mut self, time: EventTime) -> i64 {
+    fn local_time(&mut self, time: EventTime) -> i64 {
         let second = time.div_euclid(1_000);
         if second != self.last.0 {
             let utc = DateTime::from_timestamp(second, 0).unwrap_or_default().naive_utc();
@@ -89,7 +89,7 @@ impl Zone {
     }
 
     /// As Java's `LocalDateTime.atZone`: the earlier of two instants; in a gap, shifted by the gap's length.
-    fn to_instant(&self, local: i64) -> EventTime {
+    fn instant(&self, local: i64) -> EventTime {
         let Some(wall) = wall_clock(local) else { return local };
         match self.tz.from_local_datetime(&wall) {
             LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.timestamp_millis(),
@@ -106,7 +106,7 @@ impl Zone {
         match self.tz.from_local_datetime(&wall) {
             LocalResult::Single(at) | LocalResult::Ambiguous(_, at) => at.timestamp_millis(),
             LocalResult::None => {
-                let shifted = self.to_instant(local);
+                let shifted = self.instant(local);
                 shifted - shifted.rem_euclid(HOUR_MS)
             }
         }

@@ -1,4 +1,5 @@
 //! Whole jobs under simulation: exact lateness, any parallelism, any interleaving, restore at every epoch.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod toy;
 

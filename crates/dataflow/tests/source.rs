@@ -1,4 +1,5 @@
 //! Sources: idle splits, new splits, barriers while nothing comes, cancelling.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod toy;
 

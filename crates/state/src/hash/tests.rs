@@ -5,8 +5,10 @@ use super::*;
 /// These numbers decide where keys live on disk: if one changes, every stored state is lost.
 #[test]
 fn the_hash_never_changes() {
-    let hashes = [&b""[..], b"a", b"12345678", b"123456789"].map(|bytes| format!("{:016x}", hash_bytes(bytes)));
-    expect!["0000000000000000 d21760f3fa17baa9 2d696a718bddf195 8ce44a51ac9ee4fe"].assert_eq(&hashes.join(" "));
+    let hashes =
+        [&b""[..], b"a", b"12345678", b"123456789"].map(|bytes| format!("{:016x}", hash_bytes(bytes)));
+    expect!["0000000000000000 d21760f3fa17baa9 2d696a718bddf195 8ce44a51ac9ee4fe"]
+        .assert_eq(&hashes.join(" "));
 }
 
 #[test]

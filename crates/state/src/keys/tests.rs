@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn columns(rows: &[(Option<i64>, Option<String>, Option<bool>, f64)]) -> Vec<ArrayRef> {
+type Row = (Option<i64>, Option<String>, Option<bool>, f64);
+
+fn columns(rows: &[Row]) -> Vec<ArrayRef> {
     vec![
         Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.0))),
         Arc::new(StringArray::from_iter(rows.iter().map(|row| row.1.as_deref()))),

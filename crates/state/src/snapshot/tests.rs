@@ -30,7 +30,8 @@ fn golden_bytes() {
         63 6f 75 6e 74 3a 31 01 00 00 00 04 00 00 00 00
         fe ff ff ff ff ff ff ff 01 00 00 00 46 17 00 00
         00 03 01 00 00 00 77 01 03 00 00 00 6b 65 79 05
-        00 00 00 76 61 6c 75 65 55 f0 c2 0c"#]].assert_eq(&hex.join("\n"));
+        00 00 00 76 61 6c 75 65 55 f0 c2 0c"#]]
+    .assert_eq(&hex.join("\n"));
     assert_eq!(decode_snapshots(&file).unwrap(), sample());
 }
 
