@@ -42,7 +42,7 @@ pub(crate) struct FleetSender {
 }
 
 /// How far the acknowledgements are.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Acknowledged {
     /// Events acknowledged.
     pub(crate) events: u64,
@@ -59,7 +59,8 @@ impl FleetSender {
     /// `rate`: events per second.
     pub(crate) fn new(api: NodeApi, fleet: Fleet, rate: u32) -> Self {
         let ledger = Ledger::new(fleet.len());
-        Self { api, rate, sent: Mutex::new(Sent { fleet, ledger }), acknowledged: Mutex::default() }
+        let acknowledged = Acknowledged { events: 0, position: ledger.position(FLEET_TOPIC) };
+        Self { api, rate, sent: Mutex::new(Sent { fleet, ledger }), acknowledged: Mutex::new(acknowledged) }
     }
 
     /// How far the acknowledgements are; does not wait for a batch under way.
