@@ -544,7 +544,7 @@ fn unknown_function(name: &str, at: Location) -> Fault {
     let known = functions::tables().into_iter().flatten().map(|(name, _)| *name).chain(aggregates);
     match nearest(name, known) {
         Some(hint) => fault.hint(hint),
-        None => fault.hint("docs/sql.md lists the functions"),
+        None => fault.hint("docs/differences-from-flink.md says what is missing"),
     }
 }
 

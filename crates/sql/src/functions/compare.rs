@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, UInt32Array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion_common::Result as EvalResult;
@@ -72,28 +73,39 @@ pub(crate) fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
 /// Java's comparison of doubles: NaN equals nothing, -0.0 equals 0.0. Arrow orders them all.
 fn floats<T>(operator: Operator, left: Expr, right: Expr) -> Expr
 where
-    T: arrow::datatypes::ArrowPrimitiveType,
+    T: ArrowPrimitiveType,
     T::Native: PartialOrd,
 {
     call(format!("float[{operator}]"), DataType::Boolean, vec![left, right], move |arguments| {
         let (a, b) = (primitive::<T>(&arguments[0])?, primitive::<T>(&arguments[1])?);
-        let rows = a.iter().zip(b.iter()).map(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => Some(match operator {
-                Operator::Eq | Operator::IsNotDistinctFrom => a == b,
-                Operator::NotEq | Operator::IsDistinctFrom => a != b,
-                Operator::Lt => a < b,
-                Operator::LtEq => a <= b,
-                Operator::Gt => a > b,
-                _ => a >= b,
-            }),
-            (a, b) => match operator {
-                Operator::IsDistinctFrom => Some(a.is_some() != b.is_some()),
-                Operator::IsNotDistinctFrom => Some(a.is_some() == b.is_some()),
-                _ => None,
-            },
-        });
-        Ok(Arc::new(rows.collect::<BooleanArray>()))
+        let present = |row: usize| (a.is_valid(row), b.is_valid(row));
+        Ok(Arc::new(match operator {
+            Operator::Eq => each(a, b, |x, y| x == y),
+            Operator::NotEq => each(a, b, |x, y| x != y),
+            Operator::Lt => each(a, b, |x, y| x < y),
+            Operator::LtEq => each(a, b, |x, y| x <= y),
+            Operator::Gt => each(a, b, |x, y| x > y),
+            Operator::GtEq => each(a, b, |x, y| x >= y),
+            _ => {
+                let distinct = operator == Operator::IsDistinctFrom;
+                let rows = BooleanBuffer::collect_bool(a.len(), |row| match present(row) {
+                    (true, true) => (a.value(row) != b.value(row)) == distinct,
+                    (x, y) => (x != y) == distinct,
+                });
+                BooleanArray::new(rows, None)
+            }
+        }))
     })
+}
+
+fn each<T: ArrowPrimitiveType>(
+    a: &PrimitiveArray<T>,
+    b: &PrimitiveArray<T>,
+    test: impl Fn(T::Native, T::Native) -> bool,
+) -> BooleanArray {
+    let (x, y) = (a.values(), b.values());
+    let rows = BooleanBuffer::collect_bool(a.len().min(b.len()), |row| test(x[row], y[row]));
+    BooleanArray::new(rows, NullBuffer::union(a.nulls(), b.nulls()))
 }
 
 /// `CASE WHEN ... THEN ... ELSE ... END` whose branches have one type.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
-use datafusion_common::Result as EvalResult;
+use datafusion_common::{Result as EvalResult, ScalarValue};
 use datafusion_expr::Expr;
 use sqlparser::tokenizer::Location;
 
@@ -396,23 +396,38 @@ pub(crate) fn like(text: Typed, pattern: Typed, escape: Option<char>, at: Locati
         }
     }
     let side = |side: Typed| if side.ty == SqlType::Null { null_of(&DataType::Utf8) } else { side.expr };
-    let name = format!("like{}", escape.map_or(String::new(), |escape| format!("['{escape}']")));
-    let expr = fallible_call(name, DataType::Boolean, vec![side(text), side(pattern)], move |arguments| {
+    let invalid = |pattern: &str| format!("invalid escape sequence in LIKE pattern '{pattern}'");
+    let quoted = escape.map_or(String::new(), |escape| format!(" escape '{escape}'"));
+    if let Expr::Literal(ScalarValue::Utf8(Some(wanted)), _) = &pattern.expr {
+        let Some(compiled) = LikePattern::new(wanted, escape) else {
+            return Err(Fault::new(pattern.at, invalid(wanted)).or_at(at));
+        };
+        let expr = call(
+            format!("like['{wanted}'{quoted}]"),
+            DataType::Boolean,
+            vec![side(text)],
+            move |arguments| {
+                let rows = strings(&arguments[0])?.iter().map(|text| text.map(|text| compiled.matches(text)));
+                Ok(Arc::new(rows.collect::<BooleanArray>()))
+            },
+        );
+        return Ok(Typed { expr, ty: SqlType::Boolean, at });
+    }
+    let arguments = vec![side(text), side(pattern)];
+    let expr = fallible_call(format!("like[{quoted}]"), DataType::Boolean, arguments, move |arguments| {
         let (texts, patterns) = (strings(&arguments[0])?, strings(&arguments[1])?);
         let mut known: Option<(&str, LikePattern)> = None;
         let mut rows = Vec::with_capacity(texts.len());
-        for row in 0..texts.len() {
-            if texts.is_null(row) || patterns.is_null(row) {
+        for (text, wanted) in texts.iter().zip(patterns.iter()) {
+            let (Some(text), Some(wanted)) = (text, wanted) else {
                 rows.push(None);
                 continue;
-            }
-            let wanted = patterns.value(row);
+            };
             if known.as_ref().is_none_or(|(last, _)| *last != wanted) {
-                let pattern = LikePattern::new(wanted, escape)
-                    .ok_or_else(|| failed(format!("invalid escape sequence in LIKE pattern '{wanted}'")))?;
+                let pattern = LikePattern::new(wanted, escape).ok_or_else(|| failed(invalid(wanted)))?;
                 known = Some((wanted, pattern));
             }
-            rows.push(known.as_ref().map(|(_, pattern)| pattern.matches(texts.value(row))));
+            rows.push(known.as_ref().map(|(_, pattern)| pattern.matches(text)));
         }
         Ok(Arc::new(BooleanArray::from(rows)))
     });

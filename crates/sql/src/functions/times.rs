@@ -599,7 +599,9 @@ fn unix_timestamp(c: Call<'_>) -> Bound<Typed> {
         let values = strings(&arguments[0])?.iter().map(|text| {
             let text = text?;
             // Flink parses with SimpleDateFormat here, which ignores what follows and gives MIN for no time.
-            let moment = read(&pattern, is_default, text);
+            let moment = Some(text)
+                .filter(|text| !is_default || text.contains(':'))
+                .and_then(|text| read(&pattern, is_default, text));
             Some(
                 moment
                     .and_then(|moment| zone.to_later_instant(moment.ms))
