@@ -452,12 +452,15 @@ proptest! {
         prop_assert_eq!(decoder.push(good.as_bytes()), Ok(true));
         let verdict = decoder.push(&bytes);
         prop_assert_eq!(decoder.push(good.as_bytes()), Ok(true));
-        let valid = serde_json::from_slice::<serde_json::Map<String, Json>>(&bytes).is_ok();
+        // serde_json stops at a number beyond f64, which Java reads as infinite: then it is no oracle.
+        let valid = match serde_json::from_slice::<serde_json::Map<String, Json>>(&bytes) {
+            Err(error) if error.to_string().starts_with("number out of range") => return Ok(()),
+            parsed => parsed.is_ok(),
+        };
         match &verdict {
             Ok(true) => prop_assert!(valid, "accepted {:?}", String::from_utf8_lossy(&bytes)),
             Ok(false) => prop_assert!(bytes.trim_ascii().is_empty()),
-            // A string in a BIGINT, a number out of range: valid JSON, yet refused. serde_json
-            // refuses floats beyond f64, which Java reads as infinite.
+            // A string in a BIGINT, a number out of range: valid JSON, yet refused.
             Err(error) => prop_assert!(!valid || error.to_string().contains("expected BIGINT") || error.to_string().contains("expected DOUBLE") || error.to_string().contains("expected BOOLEAN"), "{error}"),
         }
         let rows = decoder.finish().unwrap();
