@@ -41,22 +41,29 @@ pub fn dead_letter_schema() -> SchemaRef {
     ]))
 }
 
-/// Writes a pipeline's dead letters to its topic in the own log.
+/// Writes a pipeline's dead letters to its topic in the own log. The topic is made with the first.
 pub(crate) struct DeadLetter {
+    connect: Arc<dyn Connect>,
+    pipeline: String,
+    ends: Option<Ends>,
+}
+
+struct Ends {
     sink: Box<dyn SinkConnector>,
     committer: Box<dyn Committer>,
 }
 
 impl DeadLetter {
-    pub(crate) fn open(connect: &dyn Connect, pipeline: &str) -> Result<Self, ConnectorError> {
-        let options = [("connector", "kafka"), ("topic", &dead_letter_topic(pipeline)), ("format", "json")];
-        let options: BTreeMap<String, String> =
-            options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let target = SinkTarget::Table { table: dead_letter_topic(pipeline), options };
-        let spec = SinkSpec { target, primary_key: Vec::new() };
-        let schema = dead_letter_schema();
-        let sink = connect.sink(UID, &spec, &schema, 0)?;
-        Ok(Self { sink, committer: connect.committer(UID, &spec, &schema)? })
+    pub(crate) fn new(connect: Arc<dyn Connect>, pipeline: &str) -> Self {
+        Self { connect, pipeline: pipeline.to_owned(), ends: None }
+    }
+
+    fn ends(&mut self) -> Result<&mut Ends, ConnectorError> {
+        let ends = match self.ends.take() {
+            Some(ends) => ends,
+            None => Ends::open(self.connect.as_ref(), &self.pipeline)?,
+        };
+        Ok(self.ends.insert(ends))
     }
 
     /// Makes an epoch's dead letters ready to be committed.
@@ -65,12 +72,26 @@ impl DeadLetter {
         epoch: Epoch,
         rejects: &[(String, RejectedRecord)],
     ) -> Result<Committable, ConnectorError> {
-        self.sink.write(&ChangeBatch::inserts(rows(rejects)))?;
-        self.sink.prepare(epoch)
+        let sink = &mut self.ends()?.sink;
+        sink.write(&ChangeBatch::inserts(rows(rejects)))?;
+        sink.prepare(epoch)
     }
 
     pub(crate) fn commit(&mut self, epoch: Epoch, prepared: &Committable) -> Result<(), ConnectorError> {
-        self.committer.commit(epoch, std::slice::from_ref(prepared))
+        self.ends()?.committer.commit(epoch, std::slice::from_ref(prepared))
+    }
+}
+
+impl Ends {
+    fn open(connect: &dyn Connect, pipeline: &str) -> Result<Self, ConnectorError> {
+        let options = [("connector", "kafka"), ("topic", &dead_letter_topic(pipeline)), ("format", "json")];
+        let options: BTreeMap<String, String> =
+            options.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let target = SinkTarget::Table { table: dead_letter_topic(pipeline), options };
+        let spec = SinkSpec { target, primary_key: Vec::new() };
+        let schema = dead_letter_schema();
+        let sink = connect.sink(UID, &spec, &schema, 0)?;
+        Ok(Self { sink, committer: connect.committer(UID, &spec, &schema)? })
     }
 }
 

@@ -333,8 +333,7 @@ impl Sinks {
                 committers.insert(node.uid.clone(), committer);
             }
         }
-        let connect = context.connect.as_ref();
-        let dead_letter = context.dead_letters.then(|| DeadLetter::open(connect, pipeline)).transpose()?;
+        let dead_letter = context.dead_letters.then(|| DeadLetter::new(Arc::clone(&context.connect), pipeline));
         Ok(Self { committers, dead_letter })
     }
 

@@ -95,10 +95,10 @@ fn a_subscriber_gets_a_snapshot_then_changes() {
 
     let TableEvent::Snapshot { epoch, rows, .. } = receive.recv().unwrap() else { panic!("expected a snapshot") };
     assert_eq!((epoch, shown(&rows)), (Epoch(1), vec![("a".into(), 1)]));
-    let TableEvent::Committed { epoch, changes } = receive.recv().unwrap() else { panic!("expected an epoch") };
+    let TableEvent::Committed { epoch, changes: made } = receive.recv().unwrap() else { panic!("expected an epoch") };
     assert_eq!(epoch, Epoch(2));
-    assert_eq!((changes.kind(0), changes.kind(1)), (RowKind::Delete, RowKind::UpdateAfter));
-    assert_eq!(changes.rows.column(0).null_count(), 1);
+    assert_eq!((made.kind(0), made.kind(1)), (RowKind::Delete, RowKind::UpdateAfter));
+    assert_eq!(made.rows.column(0).null_count(), 1);
 
     drop(receive);
     tables.apply("t", Epoch(3), &changes(&[("c", Some(3))])).unwrap();

@@ -90,8 +90,8 @@ fn layout_is_fixed() {
             ("s", Arc::new(StringArray::from(vec![Some("a\0"), Some("")]))),
             ("f", Arc::new(Float64Array::from(vec![Some(1.5), Some(-1.5)]))),
         ]),
-        &expect![[r"
+        &expect![[r#"
             017fffffff016100ff000101bff8000000000000
-            0001000101400" ]],
+            00010001014007ffffffffffff"#]],
     );
 }
