@@ -56,6 +56,10 @@ pub trait Disk: Send + Sync {
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes several files durable, possibly at once: [`DiskFile::sync_data`] of each.
+    fn sync_files(&self, files: &[Arc<dyn DiskFile>]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync_data())
+    }
     /// Locks a file (made if missing) against other processes until the lock is dropped.
     ///
     /// # Errors

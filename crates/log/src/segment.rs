@@ -121,8 +121,9 @@ impl Segment {
         Ok(())
     }
 
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file()?.sync_data()
+    /// The file to be synced.
+    pub(crate) fn log_file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.file().cloned()
     }
 
     /// Cuts what a crash left behind the last checkpointed batch; says how long the file was.

@@ -198,15 +198,13 @@ impl Core {
     }
 
     fn sync_segments(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
-        while let Some(segment) = at_work.dirty.last() {
-            let path = segment.path("log");
-            if let Err(e) = segment.sync() {
-                // Written pages may be gone, and the segment would be believed at the next sync.
-                self.poison(&e);
-                return Err(LogError::io("sync", &path)(e));
-            }
-            at_work.dirty.pop();
+        let files: Result<Vec<_>, _> = at_work.dirty.iter().map(|segment| segment.log_file()).collect();
+        if let Err(e) = files.and_then(|files| self.disk.sync_files(&files)) {
+            // Written pages may be gone, and the segments would be believed at the next sync.
+            self.poison(&e);
+            return Err(LogError::io("sync", &self.layout.segments())(e));
         }
+        at_work.dirty.clear();
         while let Some(tp) = at_work.dirty_dirs.last() {
             let dir = self.layout.partition(*tp);
             self.disk.sync_dir(&dir).map_err(LogError::io("sync", &dir))?;
