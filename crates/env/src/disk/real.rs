@@ -94,8 +94,8 @@ impl Disk for RealDisk {
         };
         thread::scope(|scope| {
             let threads: Vec<_> = (0..AT_ONCE.min(files.len())).map(|_| scope.spawn(sync_some)).collect();
-            let joined = threads.into_iter().map(|thread| thread.join());
-            joined.fold(Ok(()), |all, one| all.and(one.unwrap_or(Err(io::Error::other("a sync panicked")))))
+            let panicked = |_| Err(io::Error::other("a sync panicked"));
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
         })
     }
 

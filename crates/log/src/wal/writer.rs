@@ -206,7 +206,7 @@ pub(crate) fn wal_path(dir: &Path, slot: u64) -> PathBuf {
 }
 
 fn zero(file: &dyn DiskFile, pos: u64, len: u64) -> io::Result<()> {
-    const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
     let mut at = pos;
     while at < pos + len {
         let n = (pos + len - at).min(ZEROS.len() as u64);
