@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use highwater_sql::{NoCatalog, Script, compile};
 
-#[expect(clippy::disallowed_methods, reason = "the examples lie on the real disk")]
 fn scripts(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
