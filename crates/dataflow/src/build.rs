@@ -300,6 +300,11 @@ impl Builder<'_> {
             let (targets, counters) = (targets_of(*id), self.shared.counters.of(*id, shard));
             nodes.push(Node { place, operator, targets, counters, memory });
         }
+        if let Head::Source(source, _) = &made
+            && !source.has_splits()
+        {
+            outlets.iter().for_each(Outlet::start_idle);
+        }
         Ok(Task::new((number, Arc::clone(&self.shared)), made, roots, nodes, outlets))
     }
 

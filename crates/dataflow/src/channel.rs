@@ -32,6 +32,7 @@ struct Queue {
     batches: usize,
     bytes: usize,
     sender_waits: bool,
+    starts_idle: bool,
 }
 
 impl Channel {
@@ -77,6 +78,16 @@ impl Channel {
             self.receiver.ring();
         }
         Ok(())
+    }
+
+    /// The sender has nothing to read: it holds the watermark back from no one, not even until its first message.
+    /// Called before the receiver is built.
+    pub(crate) fn start_idle(&self) {
+        lock(&self.queue).starts_idle = true;
+    }
+
+    pub(crate) fn starts_idle(&self) -> bool {
+        lock(&self.queue).starts_idle
     }
 
     pub(crate) fn pop(&self) -> Option<Message> {

@@ -50,6 +50,11 @@ impl Outlet {
         done
     }
 
+    /// See [`Channel::start_idle`].
+    pub(crate) fn start_idle(&self) {
+        self.targets.iter().for_each(|target| target.start_idle());
+    }
+
     /// Says that nothing follows.
     pub(crate) fn end(&mut self) {
         self.waiting.iter_mut().for_each(|waiting| waiting.push_back(Message::End));

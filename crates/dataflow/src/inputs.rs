@@ -36,8 +36,10 @@ struct Input {
 
 impl Inputs {
     pub(crate) fn new(channels: Vec<Arc<Channel>>) -> Self {
-        let input =
-            |channel| Input { channel, watermark: WATERMARK_NONE, idle: false, blocked: false, ended: false };
+        let input = |channel: Arc<Channel>| {
+            let idle = channel.starts_idle();
+            Input { channel, watermark: WATERMARK_NONE, idle, blocked: false, ended: false }
+        };
         let channels = channels.into_iter().map(input).collect();
         Self { channels, watermark: WATERMARK_NONE, idle: false, next: 0, aligning: None, held: None }
     }

@@ -360,6 +360,10 @@ impl Source {
         (self.splits.iter().filter_map(position).collect(), std::mem::take(&mut self.rejects))
     }
 
+    pub(crate) fn has_splits(&self) -> bool {
+        !self.splits.is_empty()
+    }
+
     pub(crate) fn uid(&self) -> &str {
         &self.place.uid
     }

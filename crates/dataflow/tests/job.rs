@@ -56,6 +56,19 @@ fn one_split_of_random_rows_gives_what_a_loop_gives() {
     }
 }
 
+/// One split is read in order whatever the number of shards: shards without splits do not blur what is late.
+#[test]
+fn one_split_on_many_shards_has_the_same_late_rows() {
+    for seed in 0..20 {
+        let rows = random_rows(&SeededEntropy::new(seed), 200, 30);
+        let (expected, late) = expected_tumble(&rows, 5);
+        let toy = Toy::new(vec![rows], 7);
+        let (_, stats) = simulate(&tumble_plan(5), &toy, 3, seed, None, 20);
+        assert_eq!(toy.committed(u64::MAX), expected, "seed {seed}");
+        assert_eq!(stats.operators[1].late_rows, late, "seed {seed}");
+    }
+}
+
 /// Any number of shards under any interleaving, started again after any epoch with another number of shards.
 fn check_everywhere(
     plan: &StreamPlan,

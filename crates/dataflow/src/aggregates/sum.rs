@@ -194,7 +194,7 @@ impl Slab for DecimalSum {
         let Some(column) = rows.argument else { return };
         let values: &[i128] = column.as_primitive::<Decimal128Type>().values();
         rows.each(|row, slot, weight| {
-            let add = if weight > 0 { values[row] } else { -values[row] };
+            let add = if weight > 0 { values[row] } else { values[row].wrapping_neg() };
             let (sum, overflowed) = self.low[slot].overflowing_add(add);
             self.low[slot] = sum;
             if overflowed {
