@@ -40,7 +40,8 @@ fn integer(record: &[u8], at: usize) -> Option<(i64, usize)> {
     let digits = end - first;
     let plain = !matches!(byte(record, end), b'.' | b'e' | b'E');
     let canonical = digits == 1 || byte(record, first) != b'0';
-    ((1..=18).contains(&digits) && plain && canonical).then_some((if negative { value.wrapping_neg() } else { value }, end))
+    ((1..=18).contains(&digits) && plain && canonical)
+        .then_some((if negative { value.wrapping_neg() } else { value }, end))
 }
 
 const POWERS: [f64; 20] = [
