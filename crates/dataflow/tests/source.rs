@@ -8,8 +8,8 @@ use std::sync::Arc;
 use highwater_dataflow::simulate::Simulation;
 use highwater_dataflow::{Job, JobEvent, JobSettings};
 use highwater_env::{Clock, Epoch, ManualClock, MemoryBudget, SeededEntropy};
-use highwater_state::InstanceSnapshot;
-use highwater_stream::{Barrier, BarrierKind, StreamPlan, WATERMARK_NONE};
+use highwater_state::{InstanceSnapshot, RestoredState, SplitPosition};
+use highwater_stream::{Barrier, BarrierKind, Position, SplitId, StreamPlan, WATERMARK_NONE};
 use toy::*;
 
 const STEPS_MAX: usize = 10_000;
@@ -20,10 +20,15 @@ struct Run {
 }
 
 fn run(plan: &StreamPlan, toy: &Toy, shards: usize) -> Run {
+    run_from(plan, toy, shards, None)
+}
+
+fn run_from(plan: &StreamPlan, toy: &Toy, shards: usize, restored: Option<&RestoredState>) -> Run {
     let clock = Arc::new(ManualClock::at(1_000));
     let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
     let settings = JobSettings { shards, split_discovery_ms: 500, ..JobSettings::default() };
-    let job = Job::build(plan, toy, settings, None, Arc::clone(&shared), &MemoryBudget::unlimited()).unwrap();
+    let job =
+        Job::build(plan, toy, settings, restored, Arc::clone(&shared), &MemoryBudget::unlimited()).unwrap();
     let mut simulation = Simulation::new(job, shared, Arc::new(SeededEntropy::new(5)));
     assert!(simulation.run(STEPS_MAX), "the job comes to rest");
     Run { simulation, clock }
@@ -127,4 +132,21 @@ fn a_cancelled_job_says_nothing_more() {
     while run.simulation.handle().events().try_recv().is_some() {}
     run.simulation.handle().cancel();
     assert!(run.epoch(1).is_empty());
+}
+
+#[test]
+fn a_split_goes_on_with_its_watermark() {
+    let toy = unbounded(vec![vec![(Some("a"), 90, 1), (Some("a"), 5, 1)]]);
+    let mut restored = RestoredState::new();
+    let split = SplitId("0".to_owned());
+    restored.set_position(SplitPosition {
+        uid: "source:1".to_owned(),
+        split,
+        position: Position(1),
+        watermark: 90,
+    });
+    let mut run = run_from(&tumble_plan(0), &toy, 1, Some(&restored));
+    let taken = run.epoch(1);
+    assert_eq!((taken[0].positions[0].position, taken[0].positions[0].watermark), (Position(2), 90));
+    assert_eq!(run.simulation.handle().stats().operators[1].late_rows, 1, "late as it was before");
 }
