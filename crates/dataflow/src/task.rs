@@ -275,7 +275,10 @@ impl Task {
         if let Some((_, taken)) = &mut self.barrier {
             taken.operators.extend(snapshot);
             let Place { uid, shard, .. } = &node.place;
-            taken.committables.extend(prepared.map(|committable| (uid.clone(), *shard, committable)));
+            if let Some(committable) = prepared {
+                taken.received.push((uid.clone(), node.counters.rows_in.load(Ordering::Relaxed)));
+                taken.committables.push((uid.clone(), *shard, committable));
+            }
         }
         self.emit(index, vec![Message::Barrier(barrier)]);
         Ok(())

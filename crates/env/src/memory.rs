@@ -74,7 +74,12 @@ impl MemoryBudget {
 fn take(share: &Arc<Share>, bytes: u64) -> Result<(), MemoryExhausted> {
     let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= share.bytes_max);
     if let Err(used) = share.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-        return Err(MemoryExhausted { budget: share.name.clone(), used, bytes_max: share.bytes_max, wanted: bytes });
+        return Err(MemoryExhausted {
+            budget: share.name.clone(),
+            used,
+            bytes_max: share.bytes_max,
+            wanted: bytes,
+        });
     }
     if let Some(parent) = &share.parent {
         take(parent, bytes).inspect_err(|_| give_back_one(share, bytes))?;

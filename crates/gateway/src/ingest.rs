@@ -379,14 +379,12 @@ fn check_topic_name(topic: &str) -> Result<(), HttpProblem> {
 fn framing(headers: &HeaderMap) -> Result<Framing, HttpProblem> {
     let hint =
         "send Content-Type: application/json (one object or an array) or application/x-ndjson (one per line)";
-    let Some(value) = headers.get(header::CONTENT_TYPE) else {
-        let message = "Content-Type is missing";
-        return Err(HttpProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message, hint));
-    };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Framing::Json) };
     let media_type =
         value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
-        "application/json" => Ok(Framing::Json),
+        // curl -d says the second. A page of another origin cannot use that: its Origin is refused.
+        "application/json" | "application/x-www-form-urlencoded" => Ok(Framing::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
             Ok(Framing::Lines)
         }

@@ -290,8 +290,7 @@ async fn hostile_requests_are_refused_in_words() {
         (413, one, &[NDJSON, gzipped], &bomb),
         (413, one, &[NDJSON], &big),
         (413, one, &[NDJSON, "Content-Length: 99999999999"], b""),
-        (415, one, &[], b"{}"),
-        (415, one, &["Content-Type: application/x-www-form-urlencoded"], b"{}"),
+        (400, one, &["Content-Type: application/x-www-form-urlencoded"], b"a=1"),
         (415, one, &["Content-Type: text/plain"], b"{}"),
         (415, one, &[JSON, "Content-Encoding: br"], b"{}"),
         (415, one, &[JSON, gzipped, gzipped], b"{}"),
@@ -314,6 +313,15 @@ async fn hostile_requests_are_refused_in_words() {
         assert!(answer.json["error"]["hint"].is_string(), "{what}");
     }
     assert_eq!(stored(&fixture, &fixture.topics.get("one").unwrap(), 0), []);
+}
+
+#[tokio::test]
+async fn what_curl_sends_unasked_is_json() {
+    let fixture = start_plain().await;
+    for headers in [&[][..], &["Content-Type: application/x-www-form-urlencoded"]] {
+        let answer = post(fixture.address, "/v1/topics/one/events", headers, b"[{\"a\":1},{\"a\":2}]").await;
+        assert_eq!((answer.status, &answer.json["accepted"]), (200, &Value::from(2)), "{headers:?}");
+    }
 }
 
 #[tokio::test]

@@ -88,6 +88,10 @@ impl SplitReader for FailpointReader {
         Ok(polled)
     }
 
+    fn position(&self) -> Option<Position> {
+        self.inner.position()
+    }
+
     fn lag(&self) -> Option<u64> {
         self.inner.lag()
     }

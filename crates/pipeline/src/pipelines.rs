@@ -93,6 +93,8 @@ pub struct PipelineStatus {
     pub plan: Arc<StreamPlan>,
     /// Their figures since it last started.
     pub stats: JobStats,
+    /// Of the changes each sink received, how many are committed; by uid.
+    pub committed_changes: BTreeMap<String, u64>,
 }
 
 /// All pipelines of a node.
@@ -318,6 +320,8 @@ impl Entry {
             committed: self.progress.committed_epoch(),
             restarts: self.supervisor.as_ref().map_or(0, Supervisor::restarts),
             plan: Arc::clone(&self.plan),
+            // First, so that no sink seems to have committed more than it received.
+            committed_changes: self.progress.committed_changes(),
             stats: self.progress.stats(),
         }
     }

@@ -1,6 +1,6 @@
 //! How far a pipeline is, for whoever asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ struct Inner {
     committed_at_ms: Option<i64>,
     epoch_took: Option<Duration>,
     positions: HashMap<(String, SplitId), Position>,
+    /// Changes each sink had received at the barrier of the last committed epoch, since the last start.
+    received: BTreeMap<String, u64>,
 }
 
 /// The last committed epoch.
@@ -47,11 +49,17 @@ impl Progress {
     }
 
     pub(crate) fn started(&self, handle: &JobHandle) {
-        self.lock().handle = Some(handle.clone());
+        let mut inner = self.lock();
+        inner.handle = Some(handle.clone());
+        inner.received.clear();
     }
 
     pub(crate) fn epoch_took(&self, took: Duration) {
         self.lock().epoch_took = Some(took);
+    }
+
+    pub(crate) fn sinks_received(&self, received: BTreeMap<String, u64>) {
+        self.lock().received = received;
     }
 
     pub(crate) fn committed(&self, epoch: Epoch, positions: &[SplitPosition], now_ms: i64) {
@@ -77,6 +85,11 @@ impl Progress {
     /// How far the committed epochs have read a split of a source.
     pub fn committed_position(&self, uid: &str, split: &SplitId) -> Option<Position> {
         self.lock().positions.get(&(uid.to_owned(), split.clone())).copied()
+    }
+
+    /// Changes received since the last start that are committed, by the sink's uid.
+    pub fn committed_changes(&self) -> BTreeMap<String, u64> {
+        self.lock().received.clone()
     }
 
     /// The figures of the operators since the pipeline last started.

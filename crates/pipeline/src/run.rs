@@ -170,6 +170,7 @@ pub fn run(
         progress,
         rejects: BTreeMap::new(),
         positions: HashMap::new(),
+        received: HashMap::new(),
         begun_at: HashMap::new(),
         outcome: None,
     };
@@ -203,6 +204,8 @@ struct Run<'a> {
     rejects: BTreeMap<Epoch, SinkCommittable>,
     /// Source positions of epochs that are not committed yet.
     positions: HashMap<Epoch, Vec<highwater_state::SplitPosition>>,
+    /// Changes each sink received up to the barrier of an epoch that is not committed yet.
+    received: HashMap<Epoch, BTreeMap<String, u64>>,
     /// When an epoch's barrier was sent, monotonic.
     begun_at: HashMap<Epoch, Duration>,
     outcome: Option<Outcome>,
@@ -217,6 +220,10 @@ impl Run<'_> {
             let wait = due.saturating_sub(clock.monotonic()).min(CONTROL_WAIT_MAX);
             match self.handle.events().recv_timeout(wait) {
                 Some(JobEvent::Snapshot { epoch, instance, taken }) => {
+                    let received = self.received.entry(epoch).or_default();
+                    for (uid, changes) in &taken.received {
+                        *received.entry(uid.clone()).or_default() += changes;
+                    }
                     self.tell(Fact::Snapshot { epoch, instance, taken })?;
                 }
                 Some(JobEvent::InputEnded) => self.tell(Fact::InputEnded)?,
@@ -313,6 +320,7 @@ impl Run<'_> {
         if let Some(begun) = self.begun_at.remove(&epoch) {
             self.progress.epoch_took(clock.monotonic().saturating_sub(begun));
         }
+        self.progress.sinks_received(self.received.remove(&epoch).unwrap_or_default());
         let positions = self.positions.remove(&epoch).unwrap_or_default();
         self.progress.committed(epoch, &positions, clock.unix_ms());
     }

@@ -319,8 +319,10 @@ pub struct TableChanges {
 /// A script to compile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubmitRequest {
-    /// The pipeline's name; absent: `SET 'pipeline.name'` decides.
+    /// The pipeline's name; absent: `SET 'pipeline.name'` decides, else the file's stem.
     pub name: Option<String>,
+    /// The script's file name, for messages; absent: made from the name.
+    pub file: Option<String>,
     /// The script.
     pub sql: String,
     /// `${K}` in the script is replaced by V.

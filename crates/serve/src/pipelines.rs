@@ -76,10 +76,11 @@ fn script(params: Vec<(String, String)>, body: &[u8]) -> Result<SubmitRequest, P
                 request.vars.insert(var.to_owned(), value);
             }
             _ if name == "name" => request.name = Some(value),
+            _ if name == "file" => request.file = Some(value),
             _ => {
                 return Err(Problem::bad_request(
                     format!("unknown parameter `{name}`"),
-                    "expected name or var.K",
+                    "expected name, file or var.K",
                 ));
             }
         }

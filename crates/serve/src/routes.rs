@@ -87,7 +87,8 @@ const fn deletes(path: &'static str, operation: Operation, summary: &'static str
 }
 
 const SCRIPT_QUERY: &[(&str, &str)] = &[
-    ("name", "The pipeline's name; else SET 'pipeline.name' decides."),
+    ("name", "The pipeline's name; else SET 'pipeline.name' decides, else the file's stem."),
+    ("file", "The script's file name, for messages."),
     ("var.K", "`${K}` in the script is replaced by the value."),
 ];
 

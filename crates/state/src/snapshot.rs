@@ -42,6 +42,8 @@ pub struct InstanceSnapshot {
     pub positions: Vec<SplitPosition>,
     /// What its sinks prepared: uid, shard, committable.
     pub committables: Vec<(String, usize, Committable)>,
+    /// Changes its sinks received since the job started: uid and count.
+    pub received: Vec<(String, u64)>,
     /// Records its sources rejected in the epoch: uid and record.
     pub rejects: Vec<(String, RejectedRecord)>,
 }

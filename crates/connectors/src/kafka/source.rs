@@ -269,6 +269,10 @@ impl SplitReader for PartitionReader {
         Ok(SourcePoll::Pending)
     }
 
+    fn position(&self) -> Option<Position> {
+        u64::try_from(self.next).ok().map(Position)
+    }
+
     fn lag(&self) -> Option<u64> {
         let bounds = self.log.bounds(self.tp).ok()?;
         u64::try_from(bounds.high_watermark - self.next).ok()

@@ -13,18 +13,14 @@ pub(crate) fn run(command: &PipelineCommand, out: &mut dyn Write) -> Result<()> 
     match command {
         PipelineCommand::Submit { file, name, vars, node } => {
             let text = read_script(file)?;
-            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            // The stem is only the fallback: SET 'pipeline.name' in the file decides over it.
-            let mut query = vec![("file", stem.unwrap_or_default())];
-            query.extend(name.iter().map(|name| ("name", name.clone())));
-            let mut path = String::from("/v1/pipelines?");
-            for (key, value) in query {
-                path.push_str(&format!("{key}={}&", escaped(&value)));
+            let mut path = format!("/v1/pipelines?file={}", escaped(&file.display().to_string()));
+            if let Some(name) = name {
+                path.push_str(&format!("&name={}", escaped(name)));
             }
             for (key, value) in &vars.vars {
-                path.push_str(&format!("var.{}={}&", escaped(key), escaped(value)));
+                path.push_str(&format!("&var.{}={}", escaped(key), escaped(value)));
             }
-            let answer = Client::new(node).post(path.trim_end_matches('&'), "application/sql", text.as_bytes())?;
+            let answer = Client::new(node).post(&path, "application/sql", text.as_bytes())?;
             writeln!(out, "started pipeline {}", answer["pipeline"].as_str().unwrap_or_default())?;
         }
         PipelineCommand::List { node } => {

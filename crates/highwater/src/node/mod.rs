@@ -198,8 +198,9 @@ impl Node for LocalNode {
 }
 
 fn script(request: SubmitRequest) -> Script {
-    let name = request.name.unwrap_or_else(|| "pipeline".to_owned());
-    Script { name: format!("{name}.sql"), text: request.sql, vars: request.vars }
+    let from_name = || format!("{}.sql", request.name.as_deref().unwrap_or("pipeline"));
+    let name = request.file.clone().unwrap_or_else(from_name);
+    Script { name, text: request.sql, vars: request.vars }
 }
 
 fn topic_error(error: TopicError) -> NodeError {

@@ -75,7 +75,7 @@ pub(super) fn pipeline(pipeline: &Pipeline) -> PipelineStatus {
         lag: pipeline.stats.operators.iter().filter_map(OperatorStats::lag).reduce(|a, b| a + b),
         operators: figures.clone().map(|(stats, node)| operator(stats, node)).collect(),
         sources: figures.clone().filter_map(|(stats, node)| source(stats, node)).collect(),
-        sinks: figures.filter_map(|(stats, node)| sink(stats, node)).collect(),
+        sinks: figures.filter_map(|(stats, node)| sink(stats, node, pipeline)).collect(),
     }
 }
 
@@ -109,7 +109,7 @@ fn source(stats: &OperatorStats, node: &PlanNode) -> Option<SourceBalance> {
     })
 }
 
-fn sink(stats: &OperatorStats, node: &PlanNode) -> Option<SinkBalance> {
+fn sink(stats: &OperatorStats, node: &PlanNode, pipeline: &Pipeline) -> Option<SinkBalance> {
     let OperatorSpec::Sink(spec) = &node.spec else { return None };
     let (table, connector) = match &spec.target {
         SinkTarget::Table { table, options } => {
@@ -123,15 +123,10 @@ fn sink(stats: &OperatorStats, node: &PlanNode) -> Option<SinkBalance> {
         "blackhole" => "none",
         _ => "at-least-once",
     };
-    Some(SinkBalance {
-        table,
-        connector,
-        guarantee: guarantee.to_owned(),
-        received: stats.rows_in,
-        committed: stats.rows_in,
-        suppressed: 0,
-        pending: 0,
-    })
+    let (received, guarantee) = (stats.rows_in, guarantee.to_owned());
+    let committed = pipeline.committed_changes.get(&stats.uid).copied().unwrap_or_default();
+    let pending = received.saturating_sub(committed);
+    Some(SinkBalance { table, connector, guarantee, received, committed, suppressed: 0, pending })
 }
 
 fn shown_watermark(watermark: EventTime) -> Option<i64> {
