@@ -99,6 +99,9 @@ pub(crate) struct ServeArgs {
     /// The demo that supervises this node (set by `highwater demo`)
     #[arg(long, value_name = "URL", hide = true)]
     pub(crate) demo_url: Option<String>,
+    /// Stop when standard input ends (set by programs that start a node)
+    #[arg(long, hide = true)]
+    pub(crate) supervised: bool,
 }
 
 #[derive(Args, Debug)]

@@ -11,6 +11,8 @@ use serde::Deserialize;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data_dir: Option<PathBuf>,
+    /// error, warn, info, debug or trace; HIGHWATER_LOG wins over it. SIGHUP reads it again.
+    pub(crate) log_level: Option<String>,
     /// Allows a bind address other than loopback without TLS and authentication.
     pub(crate) insecure: bool,
     pub(crate) http: HttpConfig,

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod logging;
 mod node;
 mod signals;
 
@@ -15,8 +16,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::filter::LevelFilter;
-
 use cli::{Cli, Command};
 use commands::client::WrongInput;
 
@@ -28,7 +27,7 @@ compile_error!("Highwater runs on Linux and macOS; on Windows use WSL");
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging();
+    logging::start();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => fail(&error),
@@ -62,14 +61,4 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     // Nothing is left to do if standard error itself is gone.
     let _ = writeln!(std::io::stderr(), "{error:#}");
     code
-}
-
-/// Logs go to standard error; `HIGHWATER_LOG` is one of error, warn, info, debug, trace.
-fn start_logging() {
-    let level = std::env::var("HIGHWATER_LOG").ok().and_then(|level| level.parse().ok());
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(level.unwrap_or(LevelFilter::WARN))
-        .with_target(false)
-        .init();
 }

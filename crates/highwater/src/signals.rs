@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM: finish well the first time, at once the second.
+//! SIGINT, SIGTERM: finish well the first time, at once the second. SIGHUP: read the log level again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,27 @@ impl Ending {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Sends this process SIGTERM when standard input ends: its supervisor is gone.
+pub(crate) fn end_with_stdin() -> Result<()> {
+    let wait = || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    };
+    std::thread::Builder::new().name("supervised".into()).spawn(wait).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Calls `reload` at each SIGHUP, for as long as the runtime lives.
+pub(crate) fn on_hangup(reload: impl Fn() + Send + 'static) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload();
+        }
+    });
+    Ok(())
 }
 
 /// Sets `stop` at the first signal and ends the process at the second.

@@ -12,7 +12,6 @@
 pub mod metrics;
 
 mod connections;
-mod feed;
 mod guard;
 mod live;
 mod node;
@@ -28,7 +27,6 @@ mod server;
 mod tables;
 mod topics;
 
-pub use feed::Feed;
 pub use guard::HostRules;
 pub use node::*;
 pub use routes::{Operation, ROUTES, Route, Verb};

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use super::run::parallelism;
 use crate::cli::ServeArgs;
 use crate::config::Config;
 use crate::node::LocalNode;
-use crate::signals::Ending;
+use crate::logging;
+use crate::signals::{self, Ending};
 
 const DEFAULT_DATA_DIR: &str = "highwater-data";
 /// From the first signal to the end of the process, whatever is still under way.
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     config.http.port = args.http_port.unwrap_or(config.http.port);
     config.kafka.port = args.kafka_port.unwrap_or(config.kafka.port);
     config.check_exposure()?;
+    logging::set_level(config.log_level.as_deref())?;
     let data_dir = args.data_dir.clone().or(config.data_dir.clone());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = parallelism(args.parallelism.or(config.pipelines.parallelism))?;
@@ -39,6 +41,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         let http = listen("http", config.http_address()).await?;
         let kafka = listen("kafka", config.kafka_address()).await?;
         let ending = Ending::listen()?;
+        if args.supervised {
+            signals::end_with_stdin()?;
+        }
+        let config_file = args.config.clone();
+        signals::on_hangup(move || reload(config_file.as_deref()))?;
         let open = {
             let (data_dir, config) = (data_dir.clone(), config.clone());
             tokio::task::spawn_blocking(move || LocalNode::open(&data_dir, &config, shards))
@@ -47,6 +54,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
         say_recovered(&report)?;
         serve(Arc::new(node), http, kafka, &config, args.demo_url.clone(), ending).await
     })
+}
+
+/// SIGHUP: the log level is all that can change while a node runs.
+fn reload(config_file: Option<&Path>) {
+    let reloaded = Config::load(config_file).and_then(|config| logging::set_level(config.log_level.as_deref()));
+    if let Err(error) = reloaded {
+        tracing::error!("the configuration is not reloaded: {error:#}");
+    }
 }
 
 async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {

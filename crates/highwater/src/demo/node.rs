@@ -63,9 +63,8 @@ impl NodeProcess {
     /// # Errors
     /// When it ends first, with what it said.
     pub(crate) fn start(options: &NodeOptions) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--data-dir").arg(&options.data_dir);
+        let mut command = Command::new(own_program()?);
+        command.args(["serve", "--supervised", "--data-dir"]).arg(&options.data_dir);
         command.arg("--http-port").arg(options.http_port.to_string());
         command.arg("--kafka-port").arg(options.kafka_port.to_string());
         if let Some(url) = &options.demo_url {
@@ -73,7 +72,8 @@ impl NodeProcess {
         }
         // Ctrl-C is for the supervisor, which then stops the node in order.
         command.process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // The pipe ends with the supervisor, however that ends; then the node ends too.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot start the node")?;
         let heard = Arc::new(Heard::default());
         if let Some(stderr) = child.stderr.take() {
@@ -138,6 +138,15 @@ impl NodeProcess {
     pub(crate) fn last_words(&self) -> String {
         locked(&self.heard.said).tail.iter().cloned().collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The program's own file. On Linux by a name that still works after a new build replaced the file.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() {
+        return Ok(running);
+    }
+    std::env::current_exe().context("cannot find this program's own file")
 }
 
 impl Drop for NodeProcess {

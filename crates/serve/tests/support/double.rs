@@ -8,6 +8,9 @@
     reason = "each test uses a part of it"
 )]
 
+#[path = "feed.rs"]
+mod feed;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +23,8 @@ use highwater_serve::metrics::Sample;
 use highwater_serve::*;
 use highwater_stream::{ChangeBatch, RowKind};
 use tokio::sync::watch;
+
+use feed::Feed;
 
 /// One row of the double's table `vehicle_health`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Hands one table's changes to many subscribers, each with a bounded queue.
+//! Hands the double's changes to many subscribers, each with a bounded queue.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::node::{SUBSCRIBER_QUEUE_MAX, TableChanges};
+use highwater_serve::{SUBSCRIBER_QUEUE_MAX, TableChanges};
 
 /// How many subscribers one table has at most.
 const SUBSCRIBERS_MAX: usize = 1000;
 
-/// The publishing end, kept by a [`crate::Node`] beside the table. Calls must come in the order of
+/// The publishing end. Calls must come in the order of
 /// the changes; a snapshot belongs to a subscriber if both are taken under the node's table lock.
 #[derive(Debug, Default)]
 pub struct Feed {
@@ -25,7 +25,7 @@ struct Subscriber {
 }
 
 impl Feed {
-    /// A new subscriber's queue and overflow flag, for a [`crate::Subscription`]; none if there are
+    /// A new subscriber's queue and overflow flag, for a [`highwater_serve::Subscription`]; none if there are
     /// 1000 already.
     pub fn subscribe(&self) -> Option<(Receiver<TableChanges>, Arc<AtomicBool>)> {
         let mut subscribers = self.lock();
