@@ -94,7 +94,8 @@ impl Config {
     #[expect(clippy::disallowed_methods, reason = "the binary reads its configuration from the real disk")]
     pub(crate) fn load(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))
     }
 
@@ -134,7 +135,12 @@ mod tests {
     fn leaving_loopback_needs_a_word() {
         let open: Config = toml::from_str("[http]\nhost = '0.0.0.0'").unwrap();
         assert!(open.check_exposure().unwrap_err().to_string().contains("insecure = true"));
-        assert!(toml::from_str::<Config>("insecure = true\n[http]\nhost = '0.0.0.0'").unwrap().check_exposure().is_ok());
+        assert!(
+            toml::from_str::<Config>("insecure = true\n[http]\nhost = '0.0.0.0'")
+                .unwrap()
+                .check_exposure()
+                .is_ok()
+        );
         assert!(Config::default().check_exposure().is_ok());
     }
 }

@@ -133,6 +133,13 @@ fn append_once(
         return Ok(());
     }
     let file = disk.open(path, OpenMode::Create)?;
+    if file.len()? < length {
+        let message = format!(
+            "it is shorter than the {length} bytes committed to it: \
+             name the file this pipeline wrote before, or start over in another --data-dir"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
     file.set_len(length)?;
     for one in prepared {
         file.write_all_at(&one.0, length)?;
@@ -156,7 +163,8 @@ fn committed_length(disk: &dyn Disk, length_path: &std::path::Path) -> io::Resul
     }
     let text = disk.open(length_path, OpenMode::Read)?.read_all()?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    let parsed = text.split_once(' ').and_then(|(epoch, length)| Some((epoch.parse().ok()?, length.parse().ok()?)));
+    let parsed =
+        text.split_once(' ').and_then(|(epoch, length)| Some((epoch.parse().ok()?, length.parse().ok()?)));
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{}: `{text}`", length_path.display()));
     parsed.map(|(epoch, length)| (Epoch(epoch), length)).ok_or_else(wrong)
 }
@@ -182,5 +190,10 @@ mod tests {
         std::fs::write(&path, "one\ntwo and some").unwrap();
         committer.commit(Epoch(2), &epoch("two\n")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+
+        // Another file in its place is refused, not filled with zeros.
+        std::fs::write(&path, "").unwrap();
+        let error = committer.commit(Epoch(3), &epoch("three\n")).unwrap_err().to_string();
+        assert!(error.contains("shorter than the 8 bytes"), "{error}");
     }
 }

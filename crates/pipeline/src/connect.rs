@@ -22,7 +22,8 @@ pub(crate) struct PipelineConnect {
 
 impl PipelineConnect {
     fn table(&self, name: &str) -> Result<TableDefinition, ConnectorError> {
-        let missing = || ConnectorError::new(ErrorKind::Config, name, "the table is not defined on this node");
+        let missing =
+            || ConnectorError::new(ErrorKind::Config, name, "the table is not defined on this node");
         self.tables.definition(name).ok_or_else(missing)
     }
 

@@ -96,12 +96,14 @@ impl Ends {
 }
 
 fn rows(rejects: &[(String, RejectedRecord)]) -> RecordBatch {
-    let text = |(_, record): &(String, RejectedRecord)| std::str::from_utf8(&record.payload).ok().map(str::to_owned);
+    let text =
+        |(_, record): &(String, RejectedRecord)| std::str::from_utf8(&record.payload).ok().map(str::to_owned);
     let bytes = |(_, record): &(String, RejectedRecord)| match std::str::from_utf8(&record.payload) {
         Ok(_) => None,
         Err(_) => Some(record.payload.to_vec()),
     };
-    let position = |(_, record): &(String, RejectedRecord)| i64::try_from(record.position).unwrap_or(i64::MAX);
+    let position =
+        |(_, record): &(String, RejectedRecord)| i64::try_from(record.position).unwrap_or(i64::MAX);
     let columns: Vec<arrow::array::ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rejects.iter().map(|(uid, _)| uid))),
         Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, record)| &record.split))),

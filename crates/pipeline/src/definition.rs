@@ -86,7 +86,8 @@ impl Definition {
         }
         let bytes = disk.open(&path, OpenMode::Read).and_then(|file| file.read_all());
         let bytes = bytes.map_err(|error| DefinitionError::at(&path, error))?;
-        let definition: Self = serde_json::from_slice(&bytes).map_err(|error| DefinitionError::at(&path, error))?;
+        let definition: Self =
+            serde_json::from_slice(&bytes).map_err(|error| DefinitionError::at(&path, error))?;
         if definition.magic != MAGIC || definition.version != VERSION {
             let (magic, version) = (&definition.magic, definition.version);
             let message = format!("{magic} version {version}, this program reads {MAGIC} version {VERSION}");
@@ -127,7 +128,9 @@ mod tests {
         let newer = std::fs::read_to_string(&path).unwrap().replace("\"version\": 1", "\"version\": 2");
         std::fs::write(&path, newer).unwrap();
         let error = Definition::load(&RealDisk, dir.path()).unwrap_err().to_string();
-        assert!(error.ends_with("highwater-pipeline version 2, this program reads highwater-pipeline version 1"));
+        assert!(
+            error.ends_with("highwater-pipeline version 2, this program reads highwater-pipeline version 1")
+        );
     }
 
     #[test]

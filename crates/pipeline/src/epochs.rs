@@ -5,6 +5,7 @@
 //!   00000000000000000041.snapshot     state of epoch 41 (`highwater_state::encode_snapshots`)
 //!   00000000000000000042.snapshot     what changed in epoch 42
 //!   00000000000000000042.manifest     makes epoch 42 real (`highwater_checkpoint::Manifest`)
+//!   committed                         the last epoch that all sinks made visible, decimal
 //! ```
 //!
 //! A manifest appears whole, by rename, after everything it names is durable. The highest one counts.
@@ -21,6 +22,7 @@ use highwater_state::{OperatorSnapshot, RestoredState, StateError, decode_snapsh
 const SNAPSHOT: &str = ".snapshot";
 const MANIFEST: &str = ".manifest";
 const TEMPORARY: &str = ".tmp";
+const COMMITTED: &str = "committed";
 
 /// An epoch could not be stored or read back.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,14 @@ pub enum EpochCause {
     /// A snapshot.
     #[error(transparent)]
     Snapshot(#[from] StateError),
+}
+
+impl EpochError {
+    /// Whether trying again may help: the disk may have room or answer later.
+    pub fn retry(&self) -> bool {
+        let lost = [io::ErrorKind::NotFound, io::ErrorKind::InvalidData];
+        matches!(&self.cause, EpochCause::Disk(error) if !lost.contains(&error.kind()))
+    }
 }
 
 /// Where one pipeline's epochs are kept.
@@ -105,19 +115,47 @@ impl EpochStore {
     /// # Errors
     /// If a file is missing, damaged, or of a newer version: an older epoch is never taken instead.
     pub fn latest(&self) -> Result<Option<(Manifest, RestoredState)>, EpochError> {
-        let Some(name) = self.names(MANIFEST)?.pop() else { return Ok(None) };
+        let Some(manifest) = self.latest_manifest()? else { return Ok(None) };
         let at = |name: &str, cause| EpochError { path: self.dir.join(name), cause };
-        let manifest = Manifest::decode(&self.read(&name)?).map_err(|e| at(&name, e.into()))?;
         let mut state = RestoredState::new();
         for file in &manifest.chain {
-            let snapshots =
-                decode_snapshots(&Bytes::from(self.read(&file.name)?)).map_err(|e| at(&file.name, e.into()))?;
+            let snapshots = decode_snapshots(&Bytes::from(self.read(&file.name)?))
+                .map_err(|e| at(&file.name, e.into()))?;
             state.apply(&snapshots).map_err(|e| at(&file.name, e.into()))?;
         }
         for position in &manifest.positions {
             state.set_position(position.clone());
         }
         Ok(Some((manifest, state)))
+    }
+
+    /// The last restorable epoch, without its state.
+    ///
+    /// # Errors
+    /// If the manifest is damaged or of a newer version.
+    pub fn latest_manifest(&self) -> Result<Option<Manifest>, EpochError> {
+        let Some(name) = self.names(MANIFEST)?.pop() else { return Ok(None) };
+        let decoded = Manifest::decode(&self.read(&name)?);
+        decoded.map(Some).map_err(|e| EpochError { path: self.dir.join(name), cause: e.into() })
+    }
+
+    /// Notes that all sinks made `epoch` visible. Not synced: after a power cut the epoch is
+    /// committed once more, which sinks must bear.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is lost by that.
+    pub fn note_committed(&self, epoch: Epoch) -> Result<(), EpochError> {
+        let path = self.dir.join(COMMITTED);
+        // Twenty digits, so that a shorter number never leaves digits of a longer one behind.
+        let text = format!("{:020}", epoch.0);
+        let written =
+            self.disk.open(&path, OpenMode::Create).and_then(|file| file.write_all_at(text.as_bytes(), 0));
+        written.map_err(|e| EpochError { path, cause: e.into() })
+    }
+
+    /// Whether it is noted that all sinks made `epoch` visible.
+    pub fn is_committed(&self, epoch: Epoch) -> bool {
+        self.read(COMMITTED).is_ok_and(|text| text == format!("{:020}", epoch.0).as_bytes())
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, EpochError> {
@@ -135,7 +173,8 @@ impl EpochStore {
         let old_manifests = self.names(MANIFEST)?.into_iter().filter(|name| *name < current);
         // An epoch under way has a higher number than the one released: its snapshot stays.
         let newest = file_name(epoch, SNAPSHOT);
-        let old_snapshots = self.names(SNAPSHOT)?.into_iter().filter(|name| *name <= newest && !keep.contains(name));
+        let old_snapshots =
+            self.names(SNAPSHOT)?.into_iter().filter(|name| *name <= newest && !keep.contains(name));
         for name in old_manifests.chain(old_snapshots) {
             let path = self.dir.join(name);
             self.disk.remove_file(&path).map_err(|e| EpochError { path, cause: e.into() })?;
@@ -203,14 +242,18 @@ mod tests {
 
         let (latest, state) = store.latest().unwrap().unwrap();
         assert_eq!(latest.epoch, Epoch(2));
-        let entries: Vec<_> = state.entries("sum", 0, 1).map(|(_, key, value)| (key.to_vec(), value.to_vec())).collect();
+        let entries: Vec<_> =
+            state.entries("sum", 0, 1).map(|(_, key, value)| (key.to_vec(), value.to_vec())).collect();
         assert_eq!(entries, [(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())]);
 
         store.store_snapshot(Epoch(3), &[snapshot(true, b"c", b"3")]).unwrap();
         store.store_snapshot(Epoch(4), &[snapshot(false, b"d", b"4")]).unwrap();
         store.store_manifest(&manifest(3, &[(3, true)])).unwrap();
         store.release(Epoch(3), &[file_name(Epoch(3), SNAPSHOT)]).unwrap();
-        assert_eq!(store.names(SNAPSHOT).unwrap(), [file_name(Epoch(3), SNAPSHOT), file_name(Epoch(4), SNAPSHOT)]);
+        assert_eq!(
+            store.names(SNAPSHOT).unwrap(),
+            [file_name(Epoch(3), SNAPSHOT), file_name(Epoch(4), SNAPSHOT)]
+        );
         assert_eq!(store.names(MANIFEST).unwrap(), [file_name(Epoch(3), MANIFEST)]);
     }
 

@@ -64,7 +64,11 @@ impl SourceConnector for FailpointSource {
         self.inner.is_bounded()
     }
 
-    fn open(&mut self, split: &SplitId, from: Option<Position>) -> Result<Box<dyn SplitReader>, ConnectorError> {
+    fn open(
+        &mut self,
+        split: &SplitId,
+        from: Option<Position>,
+    ) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let rows_left = Arc::clone(&self.rows_left);
         Ok(Box::new(FailpointReader { inner: self.inner.open(split, from)?, rows_left }))
     }

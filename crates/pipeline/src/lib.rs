@@ -32,6 +32,6 @@ pub use failpoint::FailpointConnect;
 pub use once::{Once, OnceError, run_once};
 pub use pipelines::{Host, PipelineError, PipelineStatus, Pipelines};
 pub use progress::{CommittedEpoch, Progress};
-pub use run::{Outcome, RunContext, RunError, RunOptions, fingerprint, run};
+pub use run::{Outcome, RunContext, RunError, RunOptions, check_fingerprint, fingerprint, run};
 pub use settings::epoch_interval;
 pub use supervisor::{State, Supervisor};

@@ -81,13 +81,17 @@ pub fn run_once(once: Once) -> Result<(Outcome, JobStats), OnceError> {
             pipeline: name.clone(),
         })?;
     }
-    let connect =
-        PipelineConnect { connectors: once.connectors, tables: once.tables, collect: Some(once.collect) };
+    let connect = PipelineConnect {
+        connectors: once.connectors,
+        tables: Arc::clone(&once.tables),
+        collect: Some(once.collect),
+    };
     let context = RunContext {
         disk: once.disk,
         clock: Arc::clone(&once.clock),
         pool: Arc::new(WorkerPool::start(once.shards, once.clock)),
         connect: Arc::new(connect),
+        tables: once.tables,
         budget: MemoryBudget::unlimited(),
         dead_letters: once.dead_letters,
     };

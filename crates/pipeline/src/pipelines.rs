@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,12 +17,16 @@ use highwater_stream::{Connect, ConnectorError, OperatorSpec, Position, SplitId,
 
 use crate::connect::PipelineConnect;
 use crate::definition::{Definition, DefinitionError, Wanted, is_valid_name};
+use crate::epochs::EpochStore;
 use crate::materialize::check_storable;
 use crate::progress::{CommittedEpoch, Progress};
-use crate::run::{RunContext, RunOptions};
+use crate::run::{RunContext, RunOptions, check_fingerprint};
 use crate::settings::epoch_interval;
 use crate::supervisor::{State, Supervisor};
 use crate::tables::{TableDefinition, TableError, Tables};
+
+/// A dropped pipeline's directory until it is removed; no pipeline's name starts with a dot.
+const DROPPED_PREFIX: &str = ".dropped-";
 
 /// What the pipelines of a node share.
 #[derive(Clone)]
@@ -109,28 +113,35 @@ struct Entry {
     name: String,
     plan: Arc<StreamPlan>,
     tables: Vec<String>,
-    /// None if it was stopped before the node started.
+    /// None if it was stopped before the node started, or could not be started.
     supervisor: Option<Supervisor>,
     progress: Arc<Progress>,
+    /// Why it could not be started.
+    failed: Option<String>,
 }
 
 impl Pipelines {
     /// The pipelines stored in the host's directory; those that ran are started.
     ///
     /// # Errors
-    /// If a definition cannot be read. A pipeline that no longer compiles is reported and left out.
+    /// If a definition cannot be read. A pipeline that no longer compiles is there as failed.
     pub fn open(host: Host) -> Result<Self, PipelineError> {
-        let node_error = |error: std::io::Error| PipelineError::Node(format!("{}: {error}", host.dir.display()));
+        let node_error =
+            |error: std::io::Error| PipelineError::Node(format!("{}: {error}", host.dir.display()));
         host.disk.create_dir_all(&host.dir).map_err(node_error)?;
         let entries = host.disk.list(&host.dir).map_err(node_error)?;
         let pipelines = Self { host: host.clone(), entries: RwLock::default(), changing: Mutex::default() };
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
-            let Some(definition) = Definition::load(host.disk.as_ref(), &host.dir.join(&entry.name))? else {
+            let dir = host.dir.join(&entry.name);
+            if entry.name.starts_with(DROPPED_PREFIX) {
+                host.disk.remove_dir_all(&dir).map_err(node_error)?;
                 continue;
-            };
+            }
+            let Some(definition) = Definition::load(host.disk.as_ref(), &dir)? else { continue };
             let started = compile(&definition).and_then(|compiled| pipelines.start(&definition, compiled));
             if let Err(error) = started {
                 tracing::error!("pipeline {} is not started: {error}", definition.name);
+                pipelines.insert(Entry::failed(&definition.name, &error));
             }
         }
         Ok(pipelines)
@@ -149,7 +160,11 @@ impl Pipelines {
     ///
     /// # Errors
     /// If the script is refused, or a pipeline of this name runs.
-    pub fn submit(&self, name: Option<&str>, script: &Script) -> Result<(String, Vec<String>), PipelineError> {
+    pub fn submit(
+        &self,
+        name: Option<&str>,
+        script: &Script,
+    ) -> Result<(String, Vec<String>), PipelineError> {
         let compiled = compile_script(script)?;
         let name = name.unwrap_or(&compiled.pipeline_name).to_owned();
         if !is_valid_name(&name) {
@@ -162,10 +177,43 @@ impl Pipelines {
         {
             return Err(PipelineError::Running(name));
         }
+        // Every refusal comes before anything is changed.
+        let dir = self.host.dir.join(&name);
+        self.check_state(&name, &dir, &compiled.plan)?;
+        self.check_tables(&name, &compiled)?;
+        if let Some(before) = self.entry(&name) {
+            let kept = |table: &String| compiled.materialized.iter().any(|new| new.name == *table);
+            for table in before.tables.iter().filter(|table| !kept(table)) {
+                self.host.tables.drop_table(table)?;
+            }
+        }
         let definition = Definition::new(&name, &script.name, &script.text, script.vars.clone());
+        definition.store(self.host.disk.as_ref(), &dir)?;
         let tables = self.start(&definition, compiled)?;
-        definition.store(self.host.disk.as_ref(), &self.host.dir.join(&name))?;
         Ok((name, tables))
+    }
+
+    /// Whether the stored epochs of the pipeline, if any, were made by this plan.
+    fn check_state(&self, name: &str, dir: &Path, plan: &StreamPlan) -> Result<(), PipelineError> {
+        let epochs = dir.join("epochs");
+        let node_error = |error: &dyn std::fmt::Display| PipelineError::Node(error.to_string());
+        if !self.host.disk.exists(&epochs).map_err(|error| node_error(&error))? {
+            return Ok(());
+        }
+        let store =
+            EpochStore::open(Arc::clone(&self.host.disk), &epochs).map_err(|error| node_error(&error))?;
+        let manifest = store.latest_manifest().map_err(|error| node_error(&error))?;
+        let checked = manifest.map_or(Ok(()), |manifest| check_fingerprint(name, &manifest, plan));
+        checked.map_err(|error| PipelineError::Invalid(error.to_string()))
+    }
+
+    /// Whether the pipeline may keep its tables.
+    fn check_tables(&self, name: &str, compiled: &Compiled) -> Result<(), PipelineError> {
+        for table in &compiled.materialized {
+            check_storable(&table.name, &table.schema)?;
+            self.host.tables.check_free(&table.name, name)?;
+        }
+        Ok(())
     }
 
     /// Defines the pipeline's tables and, if it is to run, starts its thread.
@@ -174,8 +222,8 @@ impl Pipelines {
         let name = definition.name.clone();
         let epoch_interval = epoch_interval(&compiled.settings).map_err(PipelineError::Invalid)?;
         let mut tables = Vec::new();
+        self.check_tables(&name, &compiled)?;
         for table in &compiled.materialized {
-            check_storable(&table.name, &table.schema)?;
             host.tables.define(TableDefinition {
                 name: table.name.clone(),
                 schema: Arc::clone(&table.schema),
@@ -197,6 +245,7 @@ impl Pipelines {
             clock: Arc::clone(&host.clock),
             pool: Arc::clone(&host.pool),
             connect: Arc::new(connect),
+            tables: Arc::clone(&host.tables),
             budget: host.budget.child(&name, host.budget.bytes_max()),
             dead_letters: true,
         };
@@ -211,9 +260,13 @@ impl Pipelines {
             Wanted::Running => Some(start().map_err(|error| PipelineError::Node(error.to_string()))?),
             Wanted::Stopped => None,
         };
-        let entry = Entry { name: name.clone(), plan, tables: tables.clone(), supervisor, progress };
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(entry));
+        self.insert(Entry { name, plan, tables: tables.clone(), supervisor, progress, failed: None });
         Ok(tables)
+    }
+
+    fn insert(&self, entry: Entry) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.insert(entry.name.clone(), Arc::new(entry));
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -252,13 +305,19 @@ impl Pipelines {
         let _changing = self.changing();
         let entry = self.entry(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
         entry.halt();
+        // The name goes first and at once: a crash in between leaves no pipeline over an empty table.
+        let (disk, dir) = (&self.host.disk, self.host.dir.join(name));
+        let gone = self.host.dir.join(format!("{DROPPED_PREFIX}{name}"));
+        let failed = |error: std::io::Error| PipelineError::Node(format!("{}: {error}", dir.display()));
+        disk.remove_dir_all(&gone).map_err(failed)?;
+        if disk.exists(&dir).map_err(failed)? {
+            disk.rename(&dir, &gone).and_then(|()| disk.sync_dir(&self.host.dir)).map_err(failed)?;
+        }
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         for table in &entry.tables {
             self.host.tables.drop_table(table)?;
         }
-        let dir = self.host.dir.join(name);
-        self.host.disk.remove_dir_all(&dir).map_err(|e| PipelineError::Node(format!("{}: {e}", dir.display())))?;
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        Ok(())
+        disk.remove_dir_all(&gone).map_err(failed)
     }
 
     /// Stops all pipelines at an epoch; they start again with the node.
@@ -290,7 +349,9 @@ impl Pipelines {
         let sources: Vec<&str> = entry.sources_of(topic).collect();
         if sources.is_empty() {
             let pipeline = &entry.name;
-            return Err(PipelineError::Invalid(format!("table {table} does not follow topic {topic}: pipeline {pipeline} does not read it")));
+            return Err(PipelineError::Invalid(format!(
+                "table {table} does not follow topic {topic}: pipeline {pipeline} does not read it"
+            )));
         }
         let covered = |uid: &str, partition: i32, next: Offset| {
             let read = entry.progress.committed_position(uid, &SplitId(partition.to_string()));
@@ -301,6 +362,25 @@ impl Pipelines {
 }
 
 impl Entry {
+    fn failed(name: &str, error: &PipelineError) -> Self {
+        Self {
+            name: name.to_owned(),
+            plan: Arc::default(),
+            tables: Vec::new(),
+            supervisor: None,
+            progress: Arc::new(Progress::new(|| {})),
+            failed: Some(error.to_string()),
+        }
+    }
+
+    fn state(&self) -> State {
+        match (&self.failed, &self.supervisor) {
+            (Some(error), _) => State::Failed { error: error.clone() },
+            (None, Some(supervisor)) => supervisor.state(),
+            (None, None) => State::Stopped,
+        }
+    }
+
     fn is_active(&self) -> bool {
         let ended = |state| matches!(state, State::Finished | State::Stopped | State::Failed { .. });
         self.supervisor.as_ref().is_some_and(|supervisor| !ended(supervisor.state()))
@@ -316,7 +396,7 @@ impl Entry {
     fn status(&self) -> PipelineStatus {
         PipelineStatus {
             name: self.name.clone(),
-            state: self.supervisor.as_ref().map_or(State::Stopped, Supervisor::state),
+            state: self.state(),
             committed: self.progress.committed_epoch(),
             restarts: self.supervisor.as_ref().map_or(0, Supervisor::restarts),
             plan: Arc::clone(&self.plan),

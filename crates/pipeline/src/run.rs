@@ -15,17 +15,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use highwater_checkpoint::{Action, EpochProtocol, Fact, ProtocolOptions, SinkCommittable, Taken};
+use highwater_checkpoint::{Action, EpochProtocol, Fact, Manifest, ProtocolOptions, SinkCommittable, Taken};
 use highwater_dataflow::{Job, JobError, JobEvent, JobHandle, JobSettings, WorkerPool};
 use highwater_env::{Clock, Disk, Epoch, MemoryBudget};
 use highwater_state::RestoredState;
 use highwater_stream::{
-    Committable, Committer, Connect, ConnectorError, ErrorKind, OperatorSpec, StreamPlan,
+    Committable, Committer, Connect, ConnectorError, ErrorKind, OperatorSpec, SinkSpec, SinkTarget,
+    StreamPlan,
 };
 
 use crate::dead_letter::{self, DeadLetter};
 use crate::epochs::{EpochError, EpochStore};
 use crate::progress::Progress;
+use crate::tables::{TableError, Tables};
 
 /// How often the control thread looks for a stop request, at most.
 const CONTROL_WAIT_MAX: Duration = Duration::from_millis(50);
@@ -50,6 +52,8 @@ pub struct RunContext {
     pub pool: Arc<WorkerPool>,
     /// The connectors.
     pub connect: Arc<dyn Connect>,
+    /// The materialized tables.
+    pub tables: Arc<Tables>,
     /// The pipeline's share of memory.
     pub budget: MemoryBudget,
     /// Whether there is a log to keep dead letters in.
@@ -88,6 +92,9 @@ pub enum RunError {
     /// Epochs cannot be stored or read.
     #[error(transparent)]
     Epoch(#[from] EpochError),
+    /// A materialized table cannot be emptied.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// The stored epochs belong to another query.
     #[error(
         "the state of pipeline {pipeline} was made by other SQL (plan {stored}, now {now}); \
@@ -109,15 +116,40 @@ impl RunError {
         match self {
             Self::Job(error) => error.retry(),
             Self::Connector(error) => error.retry(),
-            Self::Epoch(_) | Self::PlanChanged { .. } => false,
+            Self::Epoch(error) => error.retry(),
+            Self::Table(_) | Self::PlanChanged { .. } => false,
         }
     }
 }
 
-/// Identifies what a plan means for its state: its operators' uids.
+/// Identifies what a plan means for its state: its operators' uids, and what its sources compute.
 pub fn fingerprint(plan: &StreamPlan) -> String {
-    let uids: Vec<&str> = plan.nodes.iter().map(|node| node.uid.as_str()).collect();
-    format!("{:016x}", highwater_state::hash_bytes(uids.join("\n").as_bytes()))
+    let mut meaning = String::new();
+    for node in &plan.nodes {
+        meaning.push_str(&node.uid);
+        if let OperatorSpec::Source(source) = &node.spec {
+            for column in &source.columns {
+                meaning.push_str(&format!(" {column}"));
+            }
+            for field in source.physical.fields() {
+                meaning.push_str(&format!(" {} {}", field.name(), field.data_type()));
+            }
+        }
+        meaning.push('\n');
+    }
+    format!("{:016x}", highwater_state::hash_bytes(meaning.as_bytes()))
+}
+
+/// Refuses a plan that did not make the state it would start from.
+///
+/// # Errors
+/// [`RunError::PlanChanged`].
+pub fn check_fingerprint(pipeline: &str, stored: &Manifest, plan: &StreamPlan) -> Result<(), RunError> {
+    let now = fingerprint(plan);
+    if stored.fingerprint == now {
+        return Ok(());
+    }
+    Err(RunError::PlanChanged { pipeline: pipeline.to_owned(), stored: stored.fingerprint.clone(), now })
 }
 
 /// Runs `plan` from the last epoch in `dir` until its input ends or `stop` is set.
@@ -134,25 +166,25 @@ pub fn run(
 ) -> Result<Outcome, RunError> {
     let store = EpochStore::open(Arc::clone(&context.disk), dir)?;
     let restored = store.latest()?;
-    let now = fingerprint(plan);
-    if let Some((manifest, _)) = &restored
-        && manifest.fingerprint != now
-    {
-        let (pipeline, stored) = (options.pipeline.clone(), manifest.fingerprint.clone());
-        return Err(RunError::PlanChanged { pipeline, stored, now });
-    }
     let mut sinks = Sinks::open(plan, context, &options.pipeline)?;
-    if let Some((manifest, _)) = &restored {
-        sinks.commit(manifest.epoch, &manifest.committables, context)?;
-        progress.committed(manifest.epoch, &manifest.positions, context.clock.unix_ms());
-        if manifest.finished {
-            return Ok(Outcome::InputEnded);
+    match &restored {
+        None => reset_tables(plan, &context.tables)?,
+        Some((manifest, _)) => {
+            check_fingerprint(&options.pipeline, manifest, plan)?;
+            // A crash may have come between the manifest and the sinks.
+            if !store.is_committed(manifest.epoch) {
+                sinks.commit(manifest.epoch, &manifest.committables, context)?;
+            }
+            progress.committed(manifest.epoch, &manifest.positions, context.clock.unix_ms());
+            if manifest.finished {
+                return Ok(Outcome::InputEnded);
+            }
         }
     }
     let job = build_job(plan, context, options, restored.as_ref().map(|(_, state)| state))?;
     let protocol_options = ProtocolOptions {
         pipeline: options.pipeline.clone(),
-        fingerprint: now,
+        fingerprint: fingerprint(plan),
         shards: options.shards,
         instances: job.instances(),
         chain_files_max: CHAIN_FILES_MAX,
@@ -179,6 +211,16 @@ pub fn run(
         run.handle.cancel();
     }
     outcome
+}
+
+/// A pipeline without an epoch has committed nothing: rows under its tables' names are not its own.
+fn reset_tables(plan: &StreamPlan, tables: &Tables) -> Result<(), TableError> {
+    for node in &plan.nodes {
+        if let OperatorSpec::Sink(SinkSpec { target: SinkTarget::Materialized { table }, .. }) = &node.spec {
+            tables.reset(table)?;
+        }
+    }
+    Ok(())
 }
 
 fn build_job(
@@ -282,11 +324,12 @@ impl Run<'_> {
             Action::Commit { epoch, mut committables } => {
                 committables.extend(self.rejects.remove(&epoch));
                 self.sinks.commit(epoch, &committables, self.context)?;
+                warn_only(self.store.note_committed(epoch));
                 self.announce(epoch);
                 Ok(Some(Fact::Committed { epoch }))
             }
             Action::Release { epoch, keep } => {
-                self.store.release(epoch, &keep)?;
+                warn_only(self.store.release(epoch, &keep));
                 Ok(None)
             }
             Action::Finish { input_ended } => {
@@ -326,6 +369,13 @@ impl Run<'_> {
     }
 }
 
+/// For what loses nothing when it fails.
+fn warn_only(done: Result<(), EpochError>) {
+    if let Err(error) = done {
+        tracing::warn!("{error}");
+    }
+}
+
 /// The committers of a pipeline.
 struct Sinks {
     committers: BTreeMap<String, Box<dyn Committer>>,
@@ -341,7 +391,8 @@ impl Sinks {
                 committers.insert(node.uid.clone(), committer);
             }
         }
-        let dead_letter = context.dead_letters.then(|| DeadLetter::new(Arc::clone(&context.connect), pipeline));
+        let dead_letter =
+            context.dead_letters.then(|| DeadLetter::new(Arc::clone(&context.connect), pipeline));
         Ok(Self { committers, dead_letter })
     }
 
@@ -370,13 +421,20 @@ impl Sinks {
         Ok(())
     }
 
-    fn commit_one(&mut self, uid: &str, epoch: Epoch, prepared: &[Committable]) -> Result<(), ConnectorError> {
+    fn commit_one(
+        &mut self,
+        uid: &str,
+        epoch: Epoch,
+        prepared: &[Committable],
+    ) -> Result<(), ConnectorError> {
         if uid == dead_letter::UID {
-            let missing = || ConnectorError::new(ErrorKind::Config, uid, "there are dead letters, but no log");
+            let missing =
+                || ConnectorError::new(ErrorKind::Config, uid, "there are dead letters, but no log");
             let dead_letter = self.dead_letter.as_mut().ok_or_else(missing)?;
             return prepared.iter().try_for_each(|one| dead_letter.commit(epoch, one));
         }
-        let unknown = || ConnectorError::new(ErrorKind::Config, uid, "the manifest names a sink the plan lacks");
+        let unknown =
+            || ConnectorError::new(ErrorKind::Config, uid, "the manifest names a sink the plan lacks");
         self.committers.get_mut(uid).ok_or_else(unknown)?.commit(epoch, prepared)
     }
 }

@@ -12,7 +12,11 @@ const EPOCH_INTERVAL: &str = "execution.checkpointing.interval";
 /// If it is not a duration: says what was expected.
 pub fn epoch_interval(settings: &BTreeMap<String, String>) -> Result<Option<Duration>, String> {
     let Some(text) = settings.get(EPOCH_INTERVAL) else { return Ok(None) };
-    let wrong = || format!("SET '{EPOCH_INTERVAL}' = '{text}': expected a duration above 0 such as '500 ms', '1 s' or '1 min'");
+    let wrong = || {
+        format!(
+            "SET '{EPOCH_INTERVAL}' = '{text}': expected a duration above 0 such as '500 ms', '1 s' or '1 min'"
+        )
+    };
     parse_duration(text).filter(|interval| !interval.is_zero()).map(Some).ok_or_else(wrong)
 }
 
@@ -38,7 +42,9 @@ mod tests {
 
     #[test]
     fn durations_are_flinks() {
-        for (text, ms) in [("500", 500), ("500 ms", 500), ("2s", 2_000), (" 1 min ", 60_000), ("3 hours", 10_800_000)] {
+        for (text, ms) in
+            [("500", 500), ("500 ms", 500), ("2s", 2_000), (" 1 min ", 60_000), ("3 hours", 10_800_000)]
+        {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "1 fortnight", "-1 s", "99999999999999999999 s", "99999999999999999 d"] {

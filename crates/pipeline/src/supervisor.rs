@@ -109,7 +109,8 @@ impl Supervisor {
     pub fn join(&self) {
         let thread = self.lock_thread().take();
         if let Some(Err(_)) = thread.map(JoinHandle::join) {
-            *self.shared.state() = State::Failed { error: "internal error: the pipeline's thread panicked".into() };
+            *self.shared.state() =
+                State::Failed { error: "internal error: the pipeline's thread panicked".into() };
         }
     }
 
@@ -123,7 +124,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn supervise(&self, plan: &StreamPlan, dir: &std::path::Path, context: &RunContext, options: &RunOptions) {
+    fn supervise(
+        &self,
+        plan: &StreamPlan,
+        dir: &std::path::Path,
+        context: &RunContext,
+        options: &RunOptions,
+    ) {
         let mut wait = RESTART_WAIT_MIN;
         loop {
             *self.state() = State::Running;

@@ -61,6 +61,16 @@ pub enum TableError {
         /// Its pipeline.
         pipeline: String,
     },
+    /// The stored rows are of another pipeline.
+    #[error("table {table} is at epoch {has}, its pipeline commits {epoch}; drop the pipeline to start over")]
+    Ahead {
+        /// The table.
+        table: String,
+        /// The epoch in the store.
+        has: Epoch,
+        /// The epoch to be applied.
+        epoch: Epoch,
+    },
     /// The request does not fit the table.
     #[error("{0}")]
     Request(String),
@@ -111,22 +121,31 @@ impl Tables {
         Self { store, tables: RwLock::default() }
     }
 
+    /// Whether `pipeline` may define a table of this name.
+    ///
+    /// # Errors
+    /// If another pipeline keeps it.
+    pub fn check_free(&self, name: &str, pipeline: &str) -> Result<(), TableError> {
+        match self.definition(name).filter(|definition| definition.pipeline != pipeline) {
+            Some(other) => Err(TableError::Taken { table: name.to_owned(), pipeline: other.pipeline }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes a table known; its stored rows, if any, are kept.
     ///
     /// # Errors
     /// If another pipeline keeps a table of this name.
     pub fn define(&self, definition: TableDefinition) -> Result<(), TableError> {
+        self.check_free(&definition.name, &definition.pipeline)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = tables.get(&definition.name).filter(|t| t.definition.pipeline != definition.pipeline) {
-            let pipeline = other.definition.pipeline.clone();
-            return Err(TableError::Taken { table: definition.name, pipeline });
-        }
         if tables.get(&definition.name).is_some_and(|table| table.definition == definition) {
             return Ok(());
         }
         let order = definition.stored_order();
         let name = definition.name.clone();
-        let table = Table { definition, order, subscribers: Subscribers::default(), applying: Mutex::default() };
+        let table =
+            Table { definition, order, subscribers: Subscribers::default(), applying: Mutex::default() };
         tables.insert(name, Arc::new(table));
         Ok(())
     }
@@ -137,6 +156,16 @@ impl Tables {
     /// If the store fails.
     pub fn drop_table(&self, name: &str) -> Result<(), TableError> {
         self.tables.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(self.store.clear(name)?)
+    }
+
+    /// Forgets a table's rows: its pipeline begins anew.
+    ///
+    /// # Errors
+    /// If there is no such table or the store fails.
+    pub fn reset(&self, name: &str) -> Result<(), TableError> {
+        let table = self.table(name)?;
+        let _applying = table.applying.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(self.store.clear(name)?)
     }
 
@@ -179,7 +208,12 @@ impl Tables {
     pub fn apply(&self, name: &str, epoch: Epoch, changes: &[KeyedChange]) -> Result<(), TableError> {
         let table = self.table(name)?;
         let _applying = table.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.store.epoch(name)? >= epoch {
+        let has = self.store.epoch(name)?;
+        if has > epoch {
+            // Commit n needs manifest n: only another pipeline's rows can be ahead.
+            return Err(TableError::Ahead { table: name.to_owned(), has, epoch });
+        }
+        if has == epoch {
             return Ok(());
         }
         let last = last_per_key(changes);
@@ -220,7 +254,10 @@ impl Tables {
         let place = |column: &str| key.schema().index_of(column).ok();
         let Some(columns) = key_columns.iter().map(|column| place(column)).collect::<Option<Vec<_>>>() else {
             let all: Vec<&str> = table.key_names().collect();
-            return Err(TableError::Request(format!("table {name} has the primary key ({})", all.join(", "))));
+            return Err(TableError::Request(format!(
+                "table {name} has the primary key ({})",
+                all.join(", ")
+            )));
         };
         encode_row(key, &columns, 0, &mut prefix);
         self.scan_prefix(&table, &prefix, limit)

@@ -12,7 +12,12 @@ pub(crate) fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<()> {
     for file in &args.files {
         let compiled = compile_files(std::slice::from_ref(file), &args.vars)?;
         let operators = compiled.plan.nodes.len();
-        writeln!(out, "{}: ok, pipeline {} with {operators} operators", file.display(), compiled.pipeline_name)?;
+        writeln!(
+            out,
+            "{}: ok, pipeline {} with {operators} operators",
+            file.display(),
+            compiled.pipeline_name
+        )?;
     }
     Ok(())
 }

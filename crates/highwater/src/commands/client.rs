@@ -23,7 +23,8 @@ pub(crate) struct WrongInput(pub(crate) String);
 
 impl Client {
     pub(crate) fn new(node: &NodeUrl) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WAIT_MAX));
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WAIT_MAX));
         Self { agent: config.build().into(), url: node.url.trim_end_matches('/').to_owned() }
     }
 
@@ -44,7 +45,9 @@ impl Client {
     }
 
     fn answer(&self, sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value> {
-        let hint = || format!("cannot reach a node at {}; start one with: highwater serve (or give --url)", self.url);
+        let hint = || {
+            format!("cannot reach a node at {}; start one with: highwater serve (or give --url)", self.url)
+        };
         let mut response = sent.with_context(hint)?;
         let status = response.status();
         let text = response.body_mut().read_to_string().context("the node's answer broke off")?;

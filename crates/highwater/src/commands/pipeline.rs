@@ -24,7 +24,9 @@ pub(crate) fn run(command: &PipelineCommand, out: &mut dyn Write) -> Result<()> 
             writeln!(out, "started pipeline {}", answer["pipeline"].as_str().unwrap_or_default())?;
         }
         PipelineCommand::List { node } => {
-            for pipeline in Client::new(node).get("/v1/pipelines")?["pipelines"].as_array().into_iter().flatten() {
+            for pipeline in
+                Client::new(node).get("/v1/pipelines")?["pipelines"].as_array().into_iter().flatten()
+            {
                 let text = |key: &str| pipeline[key].as_str().unwrap_or_default().to_owned();
                 writeln!(out, "{}\t{}\tepoch {}", text("name"), text("state"), pipeline["epoch"])?;
             }
@@ -34,7 +36,11 @@ pub(crate) fn run(command: &PipelineCommand, out: &mut dyn Write) -> Result<()> 
             writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
         }
         PipelineCommand::Stop { pipeline, node } => {
-            Client::new(node).post(&format!("/v1/pipelines/{}/stop", escaped(pipeline)), "application/json", b"")?;
+            Client::new(node).post(
+                &format!("/v1/pipelines/{}/stop", escaped(pipeline)),
+                "application/json",
+                b"",
+            )?;
             writeln!(out, "stopped pipeline {pipeline}; its state stays, submit it again to go on")?;
         }
         PipelineCommand::Drop { pipeline, node } => {

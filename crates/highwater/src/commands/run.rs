@@ -38,7 +38,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let log = (kept.is_some() || needs_log(&compiled.plan)).then(|| open_log(&disk, &clock, dir)).transpose()?;
+    let log =
+        (kept.is_some() || needs_log(&compiled.plan)).then(|| open_log(&disk, &clock, dir)).transpose()?;
     let registry = Registry::new(Outside {
         disk: Arc::clone(&disk),
         clock: Arc::clone(&clock),
@@ -115,9 +116,7 @@ fn open_log(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, dir: &Path) -> Result<
 
 /// Rows without their kind of change would be a wrong answer if the result takes rows back.
 fn refuse_jsonl_of_changing_result(args: &RunArgs, compiled: &Compiled) -> Result<()> {
-    let collects = |spec: &OperatorSpec| {
-        matches!(spec, OperatorSpec::Sink(sink) if matches!(sink.target, SinkTarget::Collect))
-    };
+    let collects = |spec: &OperatorSpec| matches!(spec, OperatorSpec::Sink(sink) if matches!(sink.target, SinkTarget::Collect));
     let changing = compiled.plan.nodes.iter().filter(|node| collects(&node.spec)).any(|node| {
         node.inputs.iter().any(|edge| compiled.plan.nodes[edge.from].changelog != ChangelogMode::InsertOnly)
     });
@@ -154,7 +153,8 @@ fn summary(outcome: Outcome, stats: &JobStats) -> Result<()> {
     }
     for operator in &stats.operators {
         write!(err, "{}: {} rows in, {} rows out", operator.title, operator.rows_in, operator.rows_out)?;
-        let named = [("filtered", operator.filtered), ("late", operator.late_rows), ("rejected", operator.rejected)];
+        let named =
+            [("filtered", operator.filtered), ("late", operator.late_rows), ("rejected", operator.rejected)];
         for (name, rows) in named.into_iter().filter(|(_, rows)| *rows > 0) {
             write!(err, ", {rows} {name}")?;
         }

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use super::run::parallelism;
 use crate::cli::ServeArgs;
 use crate::config::Config;
-use crate::node::LocalNode;
 use crate::logging;
+use crate::node::LocalNode;
 use crate::signals::{self, Ending};
 
 const DEFAULT_DATA_DIR: &str = "highwater-data";
@@ -35,8 +35,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let data_dir = args.data_dir.clone().or(config.data_dir.clone());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
     let shards = parallelism(args.parallelism.or(config.pipelines.parallelism))?;
+    raise_file_limit();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // Ports first: a busy one is found before anything is recovered or started.
         let http = listen("http", config.http_address()).await?;
         let kafka = listen("kafka", config.kafka_address()).await?;
@@ -50,22 +51,39 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
             let (data_dir, config) = (data_dir.clone(), config.clone());
             tokio::task::spawn_blocking(move || LocalNode::open(&data_dir, &config, shards))
         };
-        let (node, report) = open.await.map_err(|_| anyhow!("internal error: opening the node panicked"))??;
+        let (node, report) =
+            open.await.map_err(|_| anyhow!("internal error: opening the node panicked"))??;
         say_recovered(&report)?;
         serve(Arc::new(node), http, kafka, &config, args.demo_url.clone(), ending).await
-    })
+    });
+    // Without waiting for what a second signal cut short.
+    runtime.shutdown_background();
+    served
+}
+
+/// Every partition has a segment file open, every client a socket: the usual soft limit is low.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // If the system refuses, the node runs with what it has.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 /// SIGHUP: the log level is all that can change while a node runs.
 fn reload(config_file: Option<&Path>) {
-    let reloaded = Config::load(config_file).and_then(|config| logging::set_level(config.log_level.as_deref()));
+    let reloaded =
+        Config::load(config_file).and_then(|config| logging::set_level(config.log_level.as_deref()));
     if let Err(error) = reloaded {
         tracing::error!("the configuration is not reloaded: {error:#}");
     }
 }
 
 async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {
-    let hint = || format!("cannot listen for {what} on {address}; choose another with --{what}-port (0 picks a free one)");
+    let hint = || {
+        format!(
+            "cannot listen for {what} on {address}; choose another with --{what}-port (0 picks a free one)"
+        )
+    };
     TcpListener::bind(address).await.with_context(hint)
 }
 
@@ -94,11 +112,18 @@ async fn serve(
     let broker = Arc::new(broker(&node, config, kafka_address));
     // Set once, here.
     let _ = node.broker.set(Arc::clone(&broker));
-    let server = Server::new(Arc::clone(&node) as _, gateway(&node), Arc::clone(&node.clock), ServerOptions {
-        hosts: HostRules { hosts: config.http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect() },
-        demo_url,
-        ..ServerOptions::default()
-    });
+    let server = Server::new(
+        Arc::clone(&node) as _,
+        gateway(&node),
+        Arc::clone(&node.clock),
+        ServerOptions {
+            hosts: HostRules {
+                hosts: config.http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            },
+            demo_url,
+            ..ServerOptions::default()
+        },
+    );
     let kafka_task = tokio::spawn(highwater_broker::serve(kafka, broker, until(stopped.clone())));
     let http_task = tokio::spawn(async move { server.serve(http, until(stopped)).await });
     {

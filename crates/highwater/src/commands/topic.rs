@@ -23,7 +23,9 @@ pub(crate) fn run(command: &TopicCommand, out: &mut dyn Write) -> Result<()> {
             let answer = Client::new(node).get(&format!("/v1/topics/{}", escaped(topic)))?;
             writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
         }
-        TopicCommand::Produce { topic, key, node } => produce(&Client::new(node), topic, key.as_deref(), out)?,
+        TopicCommand::Produce { topic, key, node } => {
+            produce(&Client::new(node), topic, key.as_deref(), out)?
+        }
         TopicCommand::Tail { topic, partition, limit, node } => {
             let path = format!("/v1/topics/{}/records?partition={partition}&limit={limit}", escaped(topic));
             for record in Client::new(node).get(&path)?["records"].as_array().into_iter().flatten() {
@@ -41,7 +43,9 @@ pub(crate) fn run(command: &TopicCommand, out: &mut dyn Write) -> Result<()> {
 fn list(answer: &Value, out: &mut dyn Write) -> Result<()> {
     for topic in answer["topics"].as_array().into_iter().flatten() {
         let partitions = topic["partitions"].as_array().map_or(&[][..], Vec::as_slice);
-        let records = |p: &Value| p["high_watermark"].as_i64().unwrap_or(0) - p["log_start_offset"].as_i64().unwrap_or(0);
+        let records = |p: &Value| {
+            p["high_watermark"].as_i64().unwrap_or(0) - p["log_start_offset"].as_i64().unwrap_or(0)
+        };
         let name = topic["name"].as_str().unwrap_or_default();
         let total: i64 = partitions.iter().map(records).sum();
         writeln!(out, "{name}\t{} partition(s)\t{total} record(s)", partitions.len())?;
@@ -56,9 +60,14 @@ fn produce(client: &Client, topic: &str, key: Option<&str>, out: &mut dyn Write)
     let (mut accepted, mut rejected, mut kept, mut ended) = (0, 0, Vec::new(), false);
     while !ended {
         let room = (PRODUCE_BYTES as u64).saturating_sub(kept.len() as u64).max(1);
-        let read = std::io::stdin().lock().take(room).read_to_end(&mut kept).context("cannot read standard input")?;
+        let read = std::io::stdin()
+            .lock()
+            .take(room)
+            .read_to_end(&mut kept)
+            .context("cannot read standard input")?;
         ended = read == 0;
-        let whole = if ended { kept.len() } else { kept.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1) };
+        let whole =
+            if ended { kept.len() } else { kept.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1) };
         if whole == 0 {
             continue;
         }

@@ -20,7 +20,7 @@ use highwater_pipeline::tables::{FjallStore, TableError, Tables};
 use highwater_pipeline::{FailpointConnect, Host, PipelineError, Pipelines};
 use highwater_serve::metrics::Sample;
 use highwater_serve::{
-    Checked, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, Submitted, SubmitRequest,
+    Checked, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, SubmitRequest, Submitted,
     Subscription, TableRows, TableStatus, TopicRecord, TopicStatus, Visibility,
 };
 use highwater_sql::Script;
@@ -240,7 +240,9 @@ fn table_error(error: TableError) -> NodeError {
     let message = error.to_string();
     match error {
         TableError::Unknown(name) => NodeError::NotFound { what: "table", name },
-        TableError::Taken { .. } | TableError::Request(_) => NodeError::Invalid { message, hint: String::new() },
+        TableError::Taken { .. } | TableError::Ahead { .. } | TableError::Request(_) => {
+            NodeError::Invalid { message, hint: String::new() }
+        }
         TableError::Store(_) | TableError::Row(_) => NodeError::Failed(message),
     }
 }

@@ -59,7 +59,9 @@ fn read_from(
                     timestamp_ms: record.timestamp_ms,
                     key: record.key.map(|key| key.to_vec()),
                     value: record.value.map(|value| value.to_vec()),
-                    headers: headers.map(|(name, value)| (name.to_vec(), value.map(|v| v.to_vec()))).collect(),
+                    headers: headers
+                        .map(|(name, value)| (name.to_vec(), value.map(|v| v.to_vec())))
+                        .collect(),
                 });
             }
         }

@@ -49,7 +49,8 @@ fn key_row(definition: &TableDefinition, key: &[(String, String)]) -> Result<Rec
         let strict = CastOptions { safe: false, ..CastOptions::default() };
         let texts: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
         let value = cast_with_options(&texts, field.data_type(), &strict);
-        let wrong = || invalid(format!("`{text}` is not a value of column {name}, which is {}", field.data_type()));
+        let wrong =
+            || invalid(format!("`{text}` is not a value of column {name}, which is {}", field.data_type()));
         columns.push(value.map_err(|_| wrong())?);
         fields.push(Field::new(name, field.data_type().clone(), true));
     }
@@ -60,7 +61,11 @@ fn key_names(definition: &TableDefinition) -> Vec<String> {
     definition.primary_key.iter().map(|column| definition.schema.field(*column).name().clone()).collect()
 }
 
-pub(super) fn subscribe(tables: &Tables, table: &str, visibility: Visibility) -> Result<Subscription, NodeError> {
+pub(super) fn subscribe(
+    tables: &Tables,
+    table: &str,
+    visibility: Visibility,
+) -> Result<Subscription, NodeError> {
     let definition = definition(tables, table)?;
     let wanted = match visibility {
         Visibility::Committed => tables::Visibility::Committed,

@@ -30,7 +30,8 @@ impl FjallStore {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let builder = Database::builder(dir).cache_size(CACHE_BYTES).worker_threads(1);
         let database = builder.open().map_err(|error| failed(dir.display(), error))?;
-        let epochs = database.keyspace("epochs", KeyspaceCreateOptions::default).map_err(|e| failed("epochs", e))?;
+        let epochs =
+            database.keyspace("epochs", KeyspaceCreateOptions::default).map_err(|e| failed("epochs", e))?;
         Ok(Self { database, epochs })
     }
 

@@ -42,8 +42,18 @@ pub fn is_storable(data_type: &DataType) -> bool {
     use DataType as D;
     matches!(
         data_type,
-        D::Boolean | D::Int8 | D::Int16 | D::Int32 | D::Int64 | D::Float32 | D::Float64 | D::Utf8 | D::Binary
-            | D::Date32 | D::Time32(TimeUnit::Millisecond) | D::Decimal128(_, _)
+        D::Boolean
+            | D::Int8
+            | D::Int16
+            | D::Int32
+            | D::Int64
+            | D::Float32
+            | D::Float64
+            | D::Utf8
+            | D::Binary
+            | D::Date32
+            | D::Time32(TimeUnit::Millisecond)
+            | D::Decimal128(_, _)
             | D::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, _)
     )
 }
@@ -215,7 +225,9 @@ impl ColumnBuilder {
             _ => return None,
         };
         match self {
-            Self::Boolean(b) => b.append_option(if there { Some(take_bytes(bytes, 1)?[0] != 0) } else { None }),
+            Self::Boolean(b) => {
+                b.append_option(if there { Some(take_bytes(bytes, 1)?[0] != 0) } else { None })
+            }
             Self::Int8(b) => b.append_option(take_signed(there, bytes, 1)?),
             Self::Int16(b) => b.append_option(take_signed(there, bytes, 2)?),
             Self::Int32(b) => b.append_option(take_signed(there, bytes, 4)?),
@@ -267,7 +279,9 @@ fn finish_timestamps(values: Vec<Option<i64>>, data_type: &DataType) -> ArrayRef
         TimeUnit::Nanosecond => {
             Arc::new(PrimitiveArray::<TimestampNanosecondType>::from(values).with_timezone_opt(zone.clone()))
         }
-        _ => Arc::new(PrimitiveArray::<TimestampMillisecondType>::from(values).with_timezone_opt(zone.clone())),
+        _ => {
+            Arc::new(PrimitiveArray::<TimestampMillisecondType>::from(values).with_timezone_opt(zone.clone()))
+        }
     }
 }
 

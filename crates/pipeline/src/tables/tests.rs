@@ -17,7 +17,10 @@ fn changes(list: &[(&str, Option<i64>)]) -> Vec<KeyedChange> {
     let one = |(key, number): &(&str, Option<i64>)| {
         let rows = RecordBatch::try_new(
             definition().schema,
-            vec![Arc::new(Int64Array::from(vec![number.unwrap_or(0)])), Arc::new(StringArray::from(vec![*key]))],
+            vec![
+                Arc::new(Int64Array::from(vec![number.unwrap_or(0)])),
+                Arc::new(StringArray::from(vec![*key])),
+            ],
         )
         .unwrap();
         let (mut key, mut rest) = (Vec::new(), Vec::new());
@@ -90,19 +93,28 @@ fn a_subscriber_gets_a_snapshot_then_changes() {
     tables.define(definition()).unwrap();
     tables.apply("t", Epoch(1), &changes(&[("a", Some(1))])).unwrap();
     let (send, receive) = sync_channel(10);
-    tables.subscribe("t", Visibility::Committed, 10, move |event| send.try_send(event.clone()).is_ok()).unwrap();
+    tables
+        .subscribe("t", Visibility::Committed, 10, move |event| send.try_send(event.clone()).is_ok())
+        .unwrap();
     tables.apply("t", Epoch(2), &changes(&[("a", None), ("b", Some(2))])).unwrap();
 
-    let TableEvent::Snapshot { epoch, rows, .. } = receive.recv().unwrap() else { panic!("expected a snapshot") };
+    let TableEvent::Snapshot { epoch, rows, .. } = receive.recv().unwrap() else {
+        panic!("expected a snapshot")
+    };
     assert_eq!((epoch, shown(&rows)), (Epoch(1), vec![("a".into(), 1)]));
-    let TableEvent::Committed { epoch, changes: made } = receive.recv().unwrap() else { panic!("expected an epoch") };
+    let TableEvent::Committed { epoch, changes: made } = receive.recv().unwrap() else {
+        panic!("expected an epoch")
+    };
     assert_eq!(epoch, Epoch(2));
     assert_eq!((made.kind(0), made.kind(1)), (RowKind::Delete, RowKind::UpdateAfter));
     assert_eq!(made.rows.column(0).null_count(), 1);
 
     drop(receive);
     tables.apply("t", Epoch(3), &changes(&[("c", Some(3))])).unwrap();
-    assert!(!tables.table("t").unwrap().subscribers.any(Visibility::Committed), "a gone subscriber is forgotten");
+    assert!(
+        !tables.table("t").unwrap().subscribers.any(Visibility::Committed),
+        "a gone subscriber is forgotten"
+    );
 }
 
 #[test]

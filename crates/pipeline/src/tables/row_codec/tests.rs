@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
+        .unwrap()
 }
 
 fn encoded(rows: &RecordBatch) -> Vec<Vec<u8>> {
@@ -41,7 +42,14 @@ fn every_type_comes_back() {
         ("f", Arc::new(Float64Array::from(vec![Some(-0.5), None, Some(f64::INFINITY)]))),
         ("s", Arc::new(StringArray::from(vec![Some("a\0b"), Some(""), None]))),
         ("y", Arc::new(BinaryArray::from_opt_vec(vec![Some(&[0, 0, 1][..]), None, Some(&[])]))),
-        ("d", Arc::new(Decimal128Array::from(vec![Some(-12), None, Some(1)]).with_precision_and_scale(10, 2).unwrap())),
+        (
+            "d",
+            Arc::new(
+                Decimal128Array::from(vec![Some(-12), None, Some(1)])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
+            ),
+        ),
         ("t", Arc::new(TimestampMillisecondArray::from(vec![Some(-1), None, Some(5)]).with_timezone("UTC"))),
     ]));
 }
