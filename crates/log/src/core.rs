@@ -58,6 +58,10 @@ struct SegmentsAtWork {
     dirty_dirs: Vec<TopicPartition>,
 }
 
+/// How many may wait for one partition. Beyond it all are woken: who still wants to waits again, who
+/// has gone is forgotten.
+const WAITERS_MAX: usize = 1024;
+
 /// Everything that changes with an append.
 #[derive(Default)]
 pub(crate) struct State {
@@ -220,11 +224,17 @@ impl Core {
             drop(state);
             return waker.wake_by_ref();
         };
-        let known = partition.waiters.iter_mut().find(|(_, known)| known.will_wake(waker));
-        match known {
-            Some(known) => known.0 = known.0.min(offset),
-            None => partition.waiters.push((offset, waker.clone())),
+        if let Some(known) = partition.waiters.iter_mut().find(|(_, known)| known.will_wake(waker)) {
+            known.0 = known.0.min(offset);
+            return;
         }
+        let crowd = match partition.waiters.len() < WAITERS_MAX {
+            true => Vec::new(),
+            false => std::mem::take(&mut partition.waiters),
+        };
+        partition.waiters.push((offset, waker.clone()));
+        drop(state);
+        crowd.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(crate) fn last_sequence(&self, tp: TopicPartition, producer_id: i64) -> Option<i32> {

@@ -47,23 +47,28 @@ pub(crate) enum Verdict {
 }
 
 impl Producers {
-    /// Kafka's rules: an unknown producer may start anywhere, a new epoch starts at 0, within an
-    /// epoch no gap.
+    /// Kafka's rules but for one: within an epoch no gap, a new epoch starts at 0. So does an unknown
+    /// producer: if its first batch was refused, the second may not pass for the first, or the first
+    /// would be taken for a repetition when it comes again.
     pub(crate) fn check(&self, batch: &ProducerBatch) -> Result<Verdict, AppendError> {
         let producer_id = batch.producer_id;
-        let known = self.by_id.get(&producer_id).filter(|_| producer_id >= 0);
-        let Some((known, last)) = known.and_then(|known| Some((known, known.sent.back()?))) else {
+        if producer_id < 0 {
             return Ok(Verdict::Append);
-        };
+        }
         let (got, epoch) = (batch.base_sequence, batch.producer_epoch);
+        let starts = || match got {
+            0 => Ok(Verdict::Append),
+            _ => Err(AppendError::OutOfOrderSequence { producer_id, got, expected: 0 }),
+        };
+        let known = self.by_id.get(&producer_id);
+        let Some((known, last)) = known.and_then(|known| Some((known, known.sent.back()?))) else {
+            return starts();
+        };
         if epoch < known.epoch {
             return Err(AppendError::FencedProducer { producer_id, got: epoch, current: known.epoch });
         }
         if epoch > known.epoch {
-            return match got {
-                0 => Ok(Verdict::Append),
-                _ => Err(AppendError::OutOfOrderSequence { producer_id, got, expected: 0 }),
-            };
+            return starts();
         }
         let same = |sent: &&Sent| sent.base_sequence == got && sent.last_sequence == batch.last_sequence;
         if let Some(sent) = known.sent.iter().find(same) {

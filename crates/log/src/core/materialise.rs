@@ -35,12 +35,11 @@ impl Core {
             self.sync_segments(&mut at_work)?;
             let state = self.state();
             for (partition, end) in checkpoint.partitions.iter_mut().zip(ends) {
+                // Deleted meanwhile: recovery needs it for what the write-ahead log holds up to there.
                 let Some(live) = state.partitions.get(&partition.tp) else { continue };
                 assert_eq!(live.materialised, end, "all durable batches were written");
                 partition.segments = live.segments.iter().map(|segment| segment.checkpoint()).collect();
             }
-            // Deleted meanwhile: the write-ahead log says so.
-            checkpoint.partitions.retain(|partition| state.partitions.contains_key(&partition.tp));
             drop(state);
             checkpoint.write(self.disk.as_ref(), &self.layout.root)
         });

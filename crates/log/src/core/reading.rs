@@ -38,8 +38,9 @@ impl Core {
             (bounds, partition.segment_of(from))
         };
         let segment = segment.ok_or(ReadError::OffsetOutOfRange { offset: from, bounds })?;
-        let batches = segment.read(from, bytes_max)?;
-        debug_assert!(batches.iter().all(|batch| batch.last_offset() < bounds.high_watermark));
+        let mut batches = segment.read(from, bytes_max)?;
+        // The segment may have grown since the bounds were taken.
+        batches.retain(|batch| batch.last_offset() < bounds.high_watermark);
         Ok(ReadRange { batches, bounds })
     }
 

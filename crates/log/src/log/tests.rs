@@ -12,6 +12,9 @@ use proptest::prelude::*;
 
 use super::Log;
 use crate::{AppendError, BatchBuilder, LogBatch, LogError, LogOptions, ReadError, RecoveryReport};
+use hooked::Hooked;
+
+mod hooked;
 
 const TP: TopicPartition = TopicPartition { topic: TopicId(7), partition: 0 };
 
@@ -154,6 +157,31 @@ fn readers_wake_when_the_high_watermark_passes() {
 }
 
 #[test]
+fn waiters_who_have_gone_do_not_pile_up() {
+    let (log, _) = open(&SimDisk::new(1)).unwrap();
+    log.create_partition(TP).unwrap();
+    let counts: Vec<_> = (0..1_025).map(|_| Arc::new(Count(AtomicUsize::new(0)))).collect();
+    for count in &counts {
+        log.wake_at(TP, 0, &Waker::from(Arc::clone(count)));
+    }
+    let woken = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).sum::<usize>();
+    assert_eq!(woken(), 1_024);
+    log.append(TP, batch(0, 1)).unwrap().wait().unwrap();
+    assert_eq!(woken(), 1_025);
+}
+
+/// The first of two batches in flight is refused: the second may not take its place.
+#[test]
+fn an_unknown_producer_starts_at_zero() {
+    let (log, _) = open(&SimDisk::new(3)).unwrap();
+    log.create_partition(TP).unwrap();
+    let early = log.append(TP, produced(9, 0, 2)).unwrap_err();
+    assert!(matches!(early, AppendError::OutOfOrderSequence { got: 2, expected: 0, .. }), "{early}");
+    log.append(TP, produced(9, 0, 0)).unwrap().wait().unwrap();
+    assert_eq!(log.append(TP, produced(9, 0, 2)).unwrap().base_offset, 2);
+}
+
+#[test]
 fn idempotent_producers_neither_repeat_nor_skip() {
     let disk = SimDisk::new(3);
     let (log, _) = open(&disk).unwrap();
@@ -245,6 +273,41 @@ fn a_deleted_partition_is_gone_for_good() {
     let (log, report) = open(&disk).unwrap();
     assert_eq!((report.partitions, log.partitions()), (0, vec![]));
     assert!(!disk.files().iter().any(|(path, _)| path.starts_with("data/segments")));
+}
+
+#[test]
+fn a_partition_deleted_during_a_checkpoint_does_not_stop_recovery() {
+    let disk = Hooked::new(SimDisk::new(7));
+    let (log, _) = open_with(disk.clone(), Path::new("data"), small()).unwrap();
+    log.create_partition(TP).unwrap();
+    log.append(TP, batch(0, 10)).unwrap().wait().unwrap();
+    let meanwhile = log.clone();
+    disk.on_sync_files(move || {
+        meanwhile.append(TP, batch(10, 10)).unwrap().wait().unwrap();
+        meanwhile.delete_partition(TP).unwrap();
+    });
+    log.step_segments(true).unwrap();
+    assert_eq!(log.partitions(), []);
+    drop(log);
+    disk.sim.crash();
+    let (log, report) = open(&disk.sim).unwrap();
+    assert_eq!((report.replayed_batches, log.partitions()), (1, vec![]));
+    assert!(!disk.sim.files().iter().any(|(path, _)| path.starts_with("data/segments")));
+}
+
+#[test]
+fn a_thread_that_panics_stops_the_log() {
+    let disk = Hooked::new(SimDisk::new(7));
+    let clock = Arc::new(ManualClock::at(0));
+    let budget = MemoryBudget::unlimited();
+    let (log, _) = Log::open(Arc::new(disk.clone()), clock, Path::new("data"), small(), &budget).unwrap();
+    log.create_partition(TP).unwrap();
+    disk.on_sync_files(|| panic!("as a bug would"));
+    let stopped = (0..2_000).find_map(|n| match log.append(TP, batch(n * 10, 10)) {
+        Err(AppendError::Backpressure(_)) => None,
+        appended => appended.and_then(|ticket| ticket.wait()).err(),
+    });
+    assert!(matches!(stopped, Some(AppendError::Poisoned(_))), "{stopped:?}");
 }
 
 fn check_refusal(result: Result<(Log, RecoveryReport), LogError>, expected: Expect) {

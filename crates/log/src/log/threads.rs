@@ -41,7 +41,19 @@ impl Threads {
     }
 }
 
+/// Stops the log if its thread panics: nobody else would end the waits for it.
+struct PoisonOnPanic<'a>(&'a Core);
+
+impl Drop for PoisonOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(&io::Error::other("a log thread panicked"));
+        }
+    }
+}
+
 fn write(core: &Core) {
+    let _guard = PoisonOnPanic(core);
     while core.wait_for_group() {
         core.write_group();
         core.write_mark_if_idle();
@@ -49,6 +61,7 @@ fn write(core: &Core) {
 }
 
 fn fill_segments(core: &Core) {
+    let _guard = PoisonOnPanic(core);
     let mut failed = false;
     while let Some(checkpoint) = core.wait_for_segments(failed.then_some(RETRY)) {
         let done = if checkpoint { core.checkpoint() } else { core.materialise() };
