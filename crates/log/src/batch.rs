@@ -44,6 +44,8 @@ const CRC_START: usize = 21;
 pub(crate) const PREFIX_BYTES: usize = CRC_START;
 /// Attribute bits that Kafka defines.
 const KNOWN_ATTRIBUTES: i16 = 0x7f;
+/// No reader inflates the records of one batch to more than this.
+const INFLATED_BYTES_MAX: usize = 128 << 20;
 
 /// Why bytes are not a valid batch. The one who sent (or stored) them must act.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -361,8 +363,9 @@ impl Header {
         }
         let compression = Compression::of_attributes(self.attributes)?;
         let smallest = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(records::RECORD_BYTES_MIN);
-        if compression == Compression::None && payload_bytes < smallest {
-            return Err(invalid(format!("{count} records in {payload_bytes} bytes")));
+        let room = if compression == Compression::None { payload_bytes } else { INFLATED_BYTES_MAX };
+        if room < smallest {
+            return Err(invalid(format!("{count} records in {room} bytes")));
         }
         if self.producer_id >= 0 && (self.producer_epoch < 0 || self.base_sequence < 0) {
             let (epoch, sequence) = (self.producer_epoch, self.base_sequence);

@@ -109,7 +109,12 @@ impl BatchBuilder {
         header.put_i32(self.count);
         let crc = crc32c::crc32c(&self.encoded[CRC_START..]);
         self.encoded[17..21].copy_from_slice(&crc.to_be_bytes());
-        LogBatch::of_builder(self.encoded.freeze())
+        // The batch stays in memory for long: not with what was kept free for more records.
+        let encoded = match self.encoded.capacity() / 2 > self.encoded.len() {
+            true => BytesMut::from(&self.encoded[..]),
+            false => self.encoded,
+        };
+        LogBatch::of_builder(encoded.freeze())
     }
 }
 

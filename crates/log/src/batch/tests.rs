@@ -127,6 +127,15 @@ fn damage_is_named() {
     check_error(changed(8, 0x80), expect!["invalid batch: length -2147483548"]);
     check_error(with_block(&sample(), 5, b"x"), expect!["compression code 5, expected 0..=4"]);
     check_error(with_block(&sample(), 0, b"x"), expect!["invalid batch: 3 records in 1 bytes"]);
+    let countless = {
+        let mut bytes = with_block(&sample(), 4, b"x").to_vec();
+        bytes[23..27].copy_from_slice(&(i32::MAX - 1).to_be_bytes());
+        bytes[57..61].copy_from_slice(&i32::MAX.to_be_bytes());
+        let crc = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        Bytes::from(bytes)
+    };
+    check_error(countless, expect!["invalid batch: 2147483647 records in 134217728 bytes"]);
     let two = Bytes::from([&good[..], &good[..]].concat());
     check_error(two, expect!["112 bytes follow the batch"]);
     let flipped = LogBatch::parse(changed(70, 0xff)).unwrap_err();
