@@ -28,7 +28,8 @@ pub struct SimDisk(Arc<Mutex<World>>);
 pub enum DiskFault {
     /// A write fails with EIO, having written an arbitrary part.
     WriteFails,
-    /// fdatasync fails with EIO; what it should have made durable may be lost.
+    /// fdatasync fails with EIO; what it should have made durable may be lost, even if a later one
+    /// succeeds.
     SyncFails,
     /// A read fails with EIO.
     ReadFails,
@@ -279,6 +280,12 @@ impl Content {
         }
     }
 
+    /// As Linux does: what could not be written counts as clean, and no later sync writes it again
+    /// unless it is changed again. Readers see it until the power goes.
+    fn fail_sync(&mut self, entropy: &SeededEntropy) {
+        self.unsynced.retain(|_| entropy.below(2) == 0);
+    }
+
     fn crash(&mut self, entropy: &SeededEntropy) {
         let (low, high) = (self.durable.len().min(self.seen.len()), self.durable.len().max(self.seen.len()));
         let len = match entropy.below(3) {
@@ -525,7 +532,12 @@ impl DiskFile for SimFile {
         let mut world = self.world()?;
         world.calls.syncs += 1;
         let fails = world.due(DiskFault::SyncFails);
-        if world.power_goes() || fails {
+        if world.power_goes() {
+            return Err(io::Error::other("simulated power loss"));
+        }
+        if fails {
+            let World { files, entropy, .. } = &mut *world;
+            files.get_mut(&self.id).ok_or_else(gone)?.fail_sync(entropy);
             return Err(io::Error::other("simulated EIO"));
         }
         if !world.ignore_syncs {

@@ -48,6 +48,25 @@ fn unsynced_sectors_are_kept_or_lost_one_by_one() {
 }
 
 #[test]
+fn what_a_failed_sync_lost_no_later_sync_brings_back() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let (disk, file) = disk_with_file(seed);
+        file.set_len(4 * 512).unwrap();
+        file.sync_data().unwrap();
+        file.write_all_at(&[7; 4 * 512], 0).unwrap();
+        disk.inject(DiskFault::SyncFails, 0);
+        assert!(file.sync_data().is_err());
+        assert_eq!(read(&disk), [7; 4 * 512], "readers see the cache");
+        file.sync_data().unwrap();
+        disk.crash();
+        let kept: Vec<u8> = read(&disk).chunks(512).map(|sector| sector[0]).collect();
+        outcomes.insert(kept);
+    }
+    assert_eq!(outcomes.len(), 16, "every subset of four sectors occurs");
+}
+
+#[test]
 fn unsynced_names_may_vanish_and_synced_ones_do_not() {
     let mut there = 0;
     for seed in 0..100 {
