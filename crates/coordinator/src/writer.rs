@@ -42,15 +42,21 @@ pub struct Written {
     pub record_indexes: Vec<u32>,
 }
 
-/// A write was refused or failed. Records of other partitions may have been appended.
+/// A write was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The topic is unknown or cannot be made.
     #[error(transparent)]
     Topic(#[from] TopicError),
     /// The log refused a batch.
-    #[error(transparent)]
-    Append(#[from] AppendError),
+    #[error("{error}")]
+    Append {
+        /// Why.
+        #[source]
+        error: AppendError,
+        /// The batches that were appended before it.
+        written: Vec<Written>,
+    },
 }
 
 /// Writes records to topics, wherever these live.
@@ -79,7 +85,7 @@ impl LogTopicWriter {
         Self { log, topics, clock, calls: AtomicU64::new(0) }
     }
 
-    fn append(&self, topic: &Topic, partition: i32, open: OpenBatch) -> Result<Written, WriteError> {
+    fn append(&self, topic: &Topic, partition: i32, open: OpenBatch) -> Result<Written, AppendError> {
         let batch: LogBatch = open.builder.finish();
         let ticket = self.log.append(topic.partition(partition), batch)?;
         Ok(Written { partition, ticket, record_indexes: open.record_indexes })
@@ -112,11 +118,17 @@ impl TopicWriter for LogTopicWriter {
             if batch.builder.bytes() >= BATCH_BYTES_TARGET
                 && let Some(full) = open.remove(&partition)
             {
-                written.push(self.append(&topic, partition, full)?);
+                match self.append(&topic, partition, full) {
+                    Ok(batch) => written.push(batch),
+                    Err(error) => return Err(WriteError::Append { error, written }),
+                }
             }
         }
         for (partition, batch) in open {
-            written.push(self.append(&topic, partition, batch)?);
+            match self.append(&topic, partition, batch) {
+                Ok(batch) => written.push(batch),
+                Err(error) => return Err(WriteError::Append { error, written }),
+            }
         }
         Ok(written)
     }

@@ -31,7 +31,8 @@ pub struct IngestAnswer {
     /// Why the request as a whole ended before its body did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<HttpProblem>,
-    /// With `error`: events from this line (or array element) on were not taken; send them again.
+    /// With `error`: not all events from this line (or array element) on are durable, all before it
+    /// are; send again from here. Some may then be there twice. None: send all again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume_at_line: Option<u64>,
 }

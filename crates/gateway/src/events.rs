@@ -188,7 +188,7 @@ impl Splitter {
             Blank::Refuse if text.is_empty() => {
                 out.push(Event { line, text: Err("expected a value".to_owned()) })
             }
-            _ => out.push(Event { line, text: Ok(on_one_line(text)) }),
+            _ => out.push(Event { line, text: Ok(text) }),
         }
     }
 }
@@ -237,8 +237,8 @@ fn trim(text: &Bytes) -> Bytes {
     text.slice(start..end)
 }
 
-/// An event printed over several lines is put on one, so that line-oriented tools can show topics.
-fn on_one_line(text: Bytes) -> Bytes {
+/// A valid event printed over several lines is put on one, so that line-oriented tools can show topics.
+pub(crate) fn on_one_line(text: Bytes) -> Bytes {
     if memchr::memchr2(b'\n', b'\r', &text).is_some() { compact(&text).into() } else { text }
 }
 

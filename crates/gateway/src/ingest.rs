@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::answer::{HttpProblem, IngestAnswer, PartitionRange};
 use crate::counters::GatewayCounters;
-use crate::events::{Event, Framing, Splitter};
+use crate::events::{Event, Framing, Splitter, on_one_line};
 use crate::inflate::Inflate;
 use crate::json::check_object;
 use crate::position::LogPosition;
@@ -142,7 +142,8 @@ struct Request {
     batch_line: u64,
     /// The line behind the last event looked at.
     next_line: u64,
-    in_flight: VecDeque<Written>,
+    /// Writes not known to be durable, each with the line its records began at.
+    in_flight: VecDeque<(u64, Written)>,
     reservation: Reservation,
     answer: IngestAnswer,
     position: LogPosition,
@@ -280,6 +281,7 @@ impl Request {
                     continue;
                 }
             };
+            let text = on_one_line(text);
             if self.batch.is_empty() {
                 self.batch_line = event.line;
             }
@@ -310,30 +312,38 @@ impl Request {
         }
         let records = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
-        let written =
-            self.write(records).await.inspect_err(|_| self.answer.resume_at_line = Some(self.batch_line))?;
-        self.in_flight.extend(written);
+        self.write(records).await.inspect_err(|_| self.not_taken(self.batch_line))?;
         self.settle(IN_FLIGHT_MAX).await
     }
 
-    async fn write(&mut self, records: Vec<NewRecord>) -> Result<Vec<Written>, HttpProblem> {
+    async fn write(&mut self, records: Vec<NewRecord>) -> Result<(), HttpProblem> {
         let (parts, topic) = (Arc::clone(&self.parts), Arc::clone(&self.topic));
         // Making a topic waits for the disk.
         let write = tokio::task::spawn_blocking(move || parts.writer.write(&topic, records));
-        match write.await {
-            Ok(Ok(written)) => Ok(written),
-            // Not tried again here: the writer may have appended some partitions' records.
-            Ok(Err(refused)) => Err(write_problem(&refused)),
-            Err(panicked) => Err(internal(&panicked.to_string())),
-        }
+        let (written, outcome) = match write.await {
+            Ok(Ok(written)) => (written, Ok(())),
+            // Not tried again here: what was appended before the refusal would be there twice.
+            Ok(Err(WriteError::Append { error, written })) => (written, Err(append_problem(&error))),
+            Ok(Err(WriteError::Topic(refused))) => (Vec::new(), Err(topic_problem(&refused))),
+            Err(panicked) => (Vec::new(), Err(internal(&panicked.to_string()))),
+        };
+        self.in_flight.extend(written.into_iter().map(|written| (self.batch_line, written)));
+        outcome
+    }
+
+    /// Some event from `line` on is not durable: the sender must go back as far as that.
+    fn not_taken(&mut self, line: u64) {
+        let first = self.answer.resume_at_line.map_or(line, |earlier| earlier.min(line));
+        self.answer.resume_at_line = Some(first);
     }
 
     /// Waits until at most `left` writes are not durable. Gives the first failure.
     async fn settle(&mut self, left: usize) -> Result<(), HttpProblem> {
         let mut outcome = Ok(());
         while self.in_flight.len() > left {
-            let Some(written) = self.in_flight.pop_front() else { break };
-            outcome = outcome.and(self.settle_one(written).await);
+            let Some((line, written)) = self.in_flight.pop_front() else { break };
+            let settled = self.settle_one(written).await.inspect_err(|_| self.not_taken(line));
+            outcome = outcome.and(settled);
         }
         outcome
     }
@@ -421,21 +431,18 @@ fn memory_full(message: &str) -> HttpProblem {
     HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, "send fewer requests at once")
 }
 
-fn write_problem(refused: &WriteError) -> HttpProblem {
+fn topic_problem(refused: &TopicError) -> HttpProblem {
     let bad_request = |hint: &str| HttpProblem::new(StatusCode::BAD_REQUEST, refused.to_string(), hint);
     match refused {
-        WriteError::Append(error) => append_problem(error),
-        WriteError::Topic(TopicError::Unknown(_)) => {
+        TopicError::Unknown(_) => {
             HttpProblem::new(StatusCode::NOT_FOUND, refused.to_string(), "make it: POST /v1/topics")
         }
-        WriteError::Topic(TopicError::Log(LogError::Append(error))) => append_problem(error),
-        WriteError::Topic(TopicError::Log(error)) if error.is_disk_full() => {
-            append_problem(&AppendError::DiskFull)
-        }
-        WriteError::Topic(TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. }) => {
+        TopicError::Log(LogError::Append(error)) => append_problem(error),
+        TopicError::Log(error) if error.is_disk_full() => append_problem(&AppendError::DiskFull),
+        TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. } => {
             internal(&refused.to_string())
         }
-        WriteError::Topic(_) => bad_request("see GET /v1/topics"),
+        _ => bad_request("see GET /v1/topics"),
     }
 }
 

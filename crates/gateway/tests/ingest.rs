@@ -11,7 +11,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use highwater_coordinator::{LogTopicWriter, Topic, TopicOptions, Topics};
-use highwater_env::{Clock, ManualClock, MemoryBudget, RealDisk, SeededEntropy};
+use highwater_env::{Clock, Disk, DiskFault, ManualClock, MemoryBudget, RealDisk, SeededEntropy, SimDisk};
 use highwater_gateway::{Gateway, GatewayOptions, LogPosition};
 use highwater_log::{Log, LogOptions};
 use serde_json::Value;
@@ -40,9 +40,17 @@ enum Threads {
 }
 
 async fn start(threads: Threads, log_options: LogOptions, budget: MemoryBudget) -> Fixture {
+    start_on(Arc::new(RealDisk), threads, log_options, budget).await
+}
+
+async fn start_on(
+    disk: Arc<dyn Disk>,
+    threads: Threads,
+    log_options: LogOptions,
+    budget: MemoryBudget,
+) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW_MS));
-    let disk = Arc::new(RealDisk);
     let open = match threads {
         Threads::Real => Log::open,
         Threads::Stepped => Log::open_stepped,
@@ -255,6 +263,56 @@ async fn a_full_log_refuses_for_now() {
     let accepted = answer.json["accepted"].as_u64().unwrap();
     let resume = answer.json["resume_at_line"].as_u64().unwrap_or(1);
     assert_eq!(resume, accepted + 1, "{}", answer.json);
+}
+
+#[tokio::test]
+async fn events_whose_sync_failed_are_asked_for_again() {
+    let disk = SimDisk::new(1);
+    // One flush per group.
+    let options = LogOptions { batch_bytes_max: 600_000, group_bytes_max: 600_000, ..LogOptions::default() };
+    let budget = MemoryBudget::unlimited();
+    let fixture = start_on(Arc::new(disk.clone()), Threads::Stepped, options, budget).await;
+    let partition = fixture.topics.get("one").unwrap().partition(0);
+    let body = format!("{{\"v\":\"{}\"}}\n", "x".repeat(1000)).repeat(2000);
+    let asked = tokio::spawn(async move {
+        post(fixture.address, "/v1/topics/one/events", &[NDJSON], body.as_bytes()).await
+    });
+    while fixture.log.bounds(partition).unwrap().log_end_offset < 2000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(fixture.log.step());
+    disk.inject(DiskFault::SyncFails, 0);
+    assert!(fixture.log.step());
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.json);
+    let durable = u64::try_from(fixture.log.bounds(partition).unwrap().high_watermark).unwrap();
+    assert!((1..2000).contains(&durable), "{durable}");
+    assert_eq!(answer.json["accepted"], durable);
+    assert_eq!(answer.json["resume_at_line"], durable + 1);
+}
+
+#[tokio::test]
+async fn what_some_partitions_took_of_a_refused_write_is_counted() {
+    let options = LogOptions { memory_bytes_max: 400_000, ..LogOptions::default() };
+    let fixture = start(Threads::Real, options, MemoryBudget::unlimited()).await;
+    let pad = "x".repeat(95_000);
+    let body: String = (0..5).map(|id| format!("{{\"id\":{id},\"v\":\"{pad}\"}}\n")).collect();
+    let answer = post(fixture.address, "/v1/topics/fleet/events?key=id", &[NDJSON], body.as_bytes()).await;
+    assert_eq!(answer.status, 429, "{}", answer.json);
+    assert_eq!(answer.json["resume_at_line"], Value::Null, "from the first line on");
+    let topic = fixture.topics.get("fleet").unwrap();
+    let taken: usize = (0..3).map(|partition| stored(&fixture, &topic, partition).len()).sum();
+    assert!((1..5).contains(&taken), "{taken}");
+    assert_eq!(answer.json["accepted"], taken);
+}
+
+#[tokio::test]
+async fn an_event_is_checked_as_it_was_sent() {
+    let fixture = start_plain().await;
+    let body = b"[{\"a\":1\n2},{\"a\":\"b\nc\"},{\"a\":\n1}]";
+    let answer = post(fixture.address, "/v1/topics/one/events", &[JSON], body).await;
+    assert_eq!((&answer.json["accepted"], &answer.json["rejected"]), (&Value::from(1), &Value::from(2)));
+    assert_eq!(stored(&fixture, &fixture.topics.get("one").unwrap(), 0), [(None, "{\"a\":1}".to_owned())]);
 }
 
 #[tokio::test]

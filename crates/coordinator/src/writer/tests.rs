@@ -3,17 +3,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use highwater_env::{ManualClock, MemoryBudget, SeededEntropy, SimDisk};
-use highwater_log::{Log, LogOptions};
+use highwater_log::{AppendError, Log, LogOptions};
 
-use super::{LogTopicWriter, NewRecord, TopicWriter, partition_for_key};
+use super::{LogTopicWriter, NewRecord, TopicWriter, WriteError, partition_for_key};
 use crate::{TopicOptions, Topics};
 
 fn writer(partitions: i32) -> (LogTopicWriter, Topics, Log) {
+    writer_with(partitions, LogOptions::default())
+}
+
+fn writer_with(partitions: i32, log_options: LogOptions) -> (LogTopicWriter, Topics, Log) {
     let clock = Arc::new(ManualClock::at(5_000));
     let (disk, budget) = (Arc::new(SimDisk::new(1)), MemoryBudget::unlimited());
     let (log, _) =
-        Log::open_stepped(disk, Arc::clone(&clock) as _, Path::new("data"), LogOptions::default(), &budget)
-            .unwrap();
+        Log::open_stepped(disk, Arc::clone(&clock) as _, Path::new("data"), log_options, &budget).unwrap();
     let options = TopicOptions { default_partitions: partitions, ..TopicOptions::default() };
     let topics = Topics::open(log.clone(), Arc::new(SeededEntropy::new(1)), options).unwrap();
     (LogTopicWriter::new(log.clone(), topics.clone(), clock), topics, log)
@@ -89,4 +92,17 @@ fn a_large_write_becomes_several_batches() {
     let sizes: Vec<_> = written.iter().map(|batch| batch.record_indexes.len()).collect();
     assert_eq!(sizes, [11, 11, 8]);
     assert_eq!(written[1].record_indexes[0], 11);
+}
+
+#[test]
+fn a_refusal_names_what_was_appended_before_it() {
+    let (writer, ..) = writer_with(4, LogOptions { memory_bytes_max: 250 << 10, ..LogOptions::default() });
+    let big = "x".repeat(100 << 10);
+    let input: Vec<_> = (0..20).map(|n| record(Some(&n.to_string()), &big)).collect();
+    let Err(WriteError::Append { error, written }) = writer.write("t", input[..3].to_vec()) else {
+        panic!("300 KiB fit in 250");
+    };
+    assert!(matches!(error, AppendError::Backpressure(_)), "{error}");
+    let taken: Vec<_> = written.iter().flat_map(|batch| batch.record_indexes.iter().copied()).collect();
+    assert!((1..3).contains(&taken.len()), "{taken:?}");
 }

@@ -42,7 +42,7 @@ fn lines() {
 
 #[test]
 fn one_object() {
-    check(Framing::Json, " {\"a\":\n  1}\n", &["1: {\"a\":1}"]);
+    check(Framing::Json, " {\"a\":\n  1}\n", &["1: {\"a\":\n  1}"]);
     check(Framing::Json, "{}{}", &["1: {}{}"]);
     check(Framing::Json, "", &["the body is empty"]);
     check(Framing::Json, " 5", &["expected a JSON object or an array of objects"]);
