@@ -236,7 +236,12 @@ async fn next_frame(
             return Err(End::Cut);
         }
     }
-    Ok(Some((buffer.split_to(len).freeze(), held)))
+    let frame = buffer.split_to(len).freeze();
+    if len > FRAME_STEP_BYTES {
+        // What is left would hold on to the large frame's memory for as long as the connection lasts.
+        *buffer = BytesMut::from(&buffer[..]);
+    }
+    Ok(Some((frame, held)))
 }
 
 /// Memory for a frame. While there is none, its socket is not read.

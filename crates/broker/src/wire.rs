@@ -28,10 +28,11 @@ pub enum WireError {
     /// A field that may not be null is.
     #[error("null where a value is required")]
     Null,
-    /// An array claims more elements than the rest of the frame, or a request, can hold.
-    #[error("array of {count} elements, at most {max} are possible")]
+    /// An array claims more elements than the rest of the frame, or a request, can hold; or a
+    /// string more bytes than Kafka allows.
+    #[error("{count} elements or characters, at most {max} are possible")]
     Count {
-        /// Elements claimed.
+        /// Elements or bytes claimed.
         count: usize,
         /// The most there can be.
         max: usize,
@@ -50,6 +51,9 @@ pub enum WireError {
 /// Array elements and tagged fields one request may hold. Kept small once decoded: at most about
 /// 150 bytes each.
 pub(crate) const ELEMENTS_MAX: usize = 1 << 15;
+
+/// Bytes of a string, also where its length is a varint: answers echo names with a 16-bit length.
+const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Reads primitives off the front of a frame. Strings and bytes are slices of it, never copies.
 #[derive(Clone, Debug)]
@@ -143,7 +147,14 @@ impl WireReader {
     }
 
     fn string_len(&mut self) -> Result<Option<usize>, WireError> {
-        if self.flexible { self.flexible_len() } else { Self::classic_len(i32::from(self.i16()?)) }
+        if !self.flexible {
+            return Self::classic_len(i32::from(self.i16()?));
+        }
+        let len = self.flexible_len()?;
+        match len {
+            Some(count) if count > STRING_BYTES_MAX => Err(WireError::Count { count, max: STRING_BYTES_MAX }),
+            _ => Ok(len),
+        }
     }
 
     fn bytes_len(&mut self) -> Result<Option<usize>, WireError> {

@@ -162,6 +162,25 @@ fn the_fullest_requests_stay_bounded() {
     }
 }
 
+/// One topic, named as often as a request allows, is described once.
+#[test]
+fn a_wide_topic_named_often_stays_bounded() {
+    let node = quiet_node();
+    node.topics.create("wide", 1024, Default::default()).unwrap();
+    let count = i32::to_be_bytes(ELEMENTS_MAX);
+    let metadata = [&count, &b"\0\x04wide".repeat(1 << 15)[..], &[0]].concat();
+    let configs = [&count, &b"\x02\0\x04wide\xff\xff\xff\xff".repeat(1 << 15)[..], &[0]].concat();
+    for (key, version, body) in [(3, 4, metadata), (32, 1, configs)] {
+        let api = APIS.iter().position(|api| api.0 == key).unwrap();
+        let version = u16::try_from(version - APIS[api].1).unwrap();
+        let Handled::Answered(Answer::Reply(answer)) = node.broker.handle(frame(api, version, &body)) else {
+            panic!("api {key} was not answered");
+        };
+        assert!(answer.wire_len() < 64 << 10, "api {key}: {} bytes", answer.wire_len());
+        check(&node, frame(api, version, &body));
+    }
+}
+
 /// (api key, version, bytes before the array, one element, bytes after it)
 type Repeated = (i16, i16, &'static [u8], &'static [u8], &'static [u8]);
 

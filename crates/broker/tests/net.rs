@@ -114,6 +114,10 @@ fn frames_beyond_the_limit_are_refused() {
         socket.write_all(&len.to_be_bytes()).unwrap();
         assert_closed(&mut socket);
     }
+    // Counted once the socket is closed.
+    while node.broker.stats().refusals < 6 {
+        std::thread::yield_now();
+    }
     assert_eq!(node.broker.stats().refusals, 6);
     let mut socket = connect(&node);
     socket.write_all(&framed(18, 0, 5, &[])).unwrap();

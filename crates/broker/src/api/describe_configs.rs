@@ -1,5 +1,7 @@
 //! DescribeConfigs (32): a topic's options as they were given, and this broker's limits.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
@@ -29,8 +31,12 @@ const STATIC_BROKER_CONFIG: i8 = 4;
 
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: DescribeConfigsRequest = request.decode()?;
-    let results = asked.resources.into_iter().map(|resource| describe(broker, resource));
-    encode(&DescribeConfigsResponse::default().with_results(results.collect()), request.version)
+    // Each resource once: a name costs few bytes, its configs many.
+    let mut seen = HashSet::new();
+    let resources = asked.resources.iter();
+    let once = resources.filter(|resource| seen.insert((resource.resource_type, &*resource.resource_name)));
+    let results = once.map(|resource| describe(broker, resource)).collect();
+    encode(&DescribeConfigsResponse::default().with_results(results), request.version)
 }
 
 struct Config {
@@ -39,7 +45,7 @@ struct Config {
     source: i8,
 }
 
-fn describe(broker: &Broker, asked: DescribeConfigsResource) -> DescribeConfigsResult {
+fn describe(broker: &Broker, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
     let configs = match asked.resource_type {
         TOPIC => topic_configs(broker, &asked.resource_name),
         BROKER => broker_configs(broker, &asked.resource_name),

@@ -1,5 +1,7 @@
 //! Metadata (3): brokers, topics, partitions. Creates topics that are asked for by name.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use highwater_coordinator::Topic;
 use highwater_env::TopicId;
@@ -32,7 +34,10 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
     let topics = match &asked.topics {
         // Version 0 cannot say null and means all topics by an empty list.
         Some(topics) if request.version > 0 || !topics.is_empty() => {
-            topics.iter().map(|topic| one_topic(broker, topic, asked.allow_auto_topic_creation)).collect()
+            // Each topic once: a name costs few bytes, its partitions many.
+            let mut seen = HashSet::new();
+            let topics = topics.iter().filter(|topic| seen.insert((topic.name.as_deref(), topic.topic_id)));
+            topics.map(|topic| one_topic(broker, topic, asked.allow_auto_topic_creation)).collect()
         }
         _ => broker.topics.list().iter().map(|topic| described(broker, topic)).collect(),
     };

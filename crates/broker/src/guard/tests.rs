@@ -148,3 +148,16 @@ fn claimed_counts_are_not_believed() {
     let flexible = Bytes::from_static(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]);
     assert_eq!(metadata.check(9, &flexible), Err(WireError::Count { count: 0xffff_fffe, max: 1 }));
 }
+
+/// Answers echo names with a 16-bit length.
+#[test]
+fn names_are_no_longer_than_an_answer_can_say() {
+    let metadata = shape_of(&APIS.iter().find(|api| api.key == 3).unwrap().serve).unwrap();
+    let named = |len: usize, varint: [u8; 3]| {
+        let name = vec![b'n'; len];
+        Bytes::from([&[2][..], &varint, &name, &[0; 5]].concat())
+    };
+    assert_eq!(metadata.check(9, &named(32_767, [0x80, 0x80, 0x02])), Ok(()));
+    let refused = metadata.check(9, &named(32_768, [0x81, 0x80, 0x02]));
+    assert_eq!(refused, Err(WireError::Count { count: 32_768, max: 32_767 }));
+}
