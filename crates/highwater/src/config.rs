@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 /// The whole file; every key is optional.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data_dir: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub(crate) struct Config {
 }
 
 /// `[http]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct HttpConfig {
     pub(crate) host: IpAddr,
@@ -33,7 +33,7 @@ pub(crate) struct HttpConfig {
 }
 
 /// `[kafka]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct KafkaConfig {
     pub(crate) host: IpAddr,
@@ -44,7 +44,7 @@ pub(crate) struct KafkaConfig {
 }
 
 /// `[log]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogConfig {
     /// Make a topic on its first produce.
@@ -56,7 +56,7 @@ pub(crate) struct LogConfig {
 }
 
 /// `[pipelines]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct PipelinesConfig {
     /// Worker threads and shards of a pipeline; the number of cores if absent.
@@ -124,6 +124,16 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example = include_str!("../../../config/example.toml");
+        assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
+        // Keys without a default are there as comments, and are keys.
+        let uncommented = example.replace("\n# ", "\n");
+        let body = uncommented.split_once("\n\n").unwrap().1;
+        toml::from_str::<Config>(body).unwrap();
+    }
 
     #[test]
     fn unknown_keys_are_refused_by_name() {

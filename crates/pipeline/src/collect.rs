@@ -170,6 +170,7 @@ fn committed_length(disk: &dyn Disk, length_path: &std::path::Path) -> io::Resul
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests damage files behind the store's back")]
 mod tests {
     use highwater_env::RealDisk;
 

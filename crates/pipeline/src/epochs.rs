@@ -196,6 +196,7 @@ fn file_name(epoch: Epoch, ending: &str) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests damage files behind the store's back")]
 mod tests {
     use highwater_checkpoint::SnapshotRef;
     use highwater_env::{KeyGroup, RealDisk};

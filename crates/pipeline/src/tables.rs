@@ -267,7 +267,7 @@ impl Tables {
         let mut decoder = RowDecoder::new(&table.definition.schema, &table.order);
         let (mut more, mut wrong, mut row) = (false, None, Vec::new());
         self.store.scan(&table.definition.name, prefix, &mut |key, rest| {
-            if decoder.len() == limit {
+            if decoder.row_count() == limit {
                 more = true;
                 return false;
             }

@@ -5,6 +5,8 @@
 //!
 //! To write the files of a new version, name its directory below and run with `HIGHWATER_BLESS=1`.
 
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

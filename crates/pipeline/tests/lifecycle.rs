@@ -1,5 +1,8 @@
 //! Pipelines from submit to drop, over a source in memory.
 
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+#![expect(clippy::disallowed_methods, reason = "it looks at the files a pipeline leaves behind")]
+
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -27,13 +30,19 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Rows that every source of a test reads, from the first.
 #[derive(Clone, Default)]
-struct Rows(Arc<Mutex<(Vec<(String, i64)>, Vec<Waker>)>>);
+struct Rows(Arc<Mutex<Fed>>);
+
+#[derive(Default)]
+struct Fed {
+    rows: Vec<(String, i64)>,
+    waiting: Vec<Waker>,
+}
 
 impl Rows {
     fn push(&self, rows: &[(&str, i64)]) {
         let mut inner = self.0.lock().unwrap();
-        inner.0.extend(rows.iter().map(|(key, number)| ((*key).to_owned(), *number)));
-        inner.1.drain(..).for_each(Waker::wake);
+        inner.rows.extend(rows.iter().map(|(key, number)| ((*key).to_owned(), *number)));
+        inner.waiting.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -88,9 +97,9 @@ struct MemoryReader {
 impl SplitReader for MemoryReader {
     fn poll(&mut self, _rows_max: usize, waker: &Waker) -> Result<SourcePoll, ConnectorError> {
         let mut inner = self.rows.0.lock().unwrap();
-        let new = &inner.0[self.next..];
+        let new = &inner.rows[self.next..];
         if new.is_empty() {
-            inner.1.push(waker.clone());
+            inner.waiting.push(waker.clone());
             return Ok(SourcePoll::Pending);
         }
         let column = |name: &str| -> ArrayRef {
@@ -101,7 +110,7 @@ impl SplitReader for MemoryReader {
         };
         let columns = self.schema.fields().iter().map(|field| column(field.name())).collect();
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).unwrap();
-        self.next = inner.0.len();
+        self.next = inner.rows.len();
         let next = Position(self.next as u64);
         Ok(SourcePoll::Batch(SourceBatch { rows, kinds: None, next, rejects: Vec::new(), skipped: 0 }))
     }

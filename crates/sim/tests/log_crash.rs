@@ -2,6 +2,7 @@
 //! a model that knows what was acknowledged. `HIGHWATER_CRASH_SEEDS=<n>` runs more seeds.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -160,9 +161,9 @@ impl Run {
     }
 
     fn append(&mut self, log: &Log, tp: TopicPartition) -> Result<(), String> {
-        if !self.model.partitions.contains_key(&tp) {
+        if let Entry::Vacant(unknown) = self.model.partitions.entry(tp) {
             if log.create_partition(tp).is_ok() {
-                self.model.partitions.insert(tp, Expected::default());
+                unknown.insert(Expected::default());
             }
             return Ok(());
         }
@@ -372,10 +373,8 @@ impl Run {
         }
         while log.step() {}
         self.collect()?;
-        match self.chance(50) {
-            true => log.close().map_err(|e| e.to_string()),
-            false => Ok(drop(log)),
-        }
+        // Else it is dropped, which is no clean stop.
+        if self.chance(50) { log.close().map_err(|e| e.to_string()) } else { Ok(()) }
     }
 
     /// Whether the damage was noticed.

@@ -142,8 +142,10 @@ fn damage_is_named() {
     assert!(matches!(flipped, BatchError::BadChecksum { .. }), "{flipped}");
 }
 
-fn any_record()
--> impl Strategy<Value = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>)> {
+/// Timestamp, key, value, headers.
+type AnyRecord = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+
+fn any_record() -> impl Strategy<Value = AnyRecord> {
     let field = || proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200));
     let headers = proptest::collection::vec((".{0,8}", field()), 0..3);
     (any::<i32>().prop_map(i64::from), field(), field(), headers)

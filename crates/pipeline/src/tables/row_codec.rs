@@ -165,7 +165,7 @@ impl RowDecoder {
     }
 
     /// How many rows were taken.
-    pub fn len(&self) -> usize {
+    pub fn row_count(&self) -> usize {
         self.rows
     }
 

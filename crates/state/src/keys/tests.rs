@@ -35,8 +35,8 @@ proptest! {
         let back = codec.decode((0..len).map(|row| &keys.get(row)[from..])).unwrap();
         prop_assert_eq!(&back, &columns);
         if prefix {
-            for row in 0..len {
-                prop_assert_eq!(KeyCodec::prefix_number(keys.get(row)), Some(prefixes[row]));
+            for (row, number) in prefixes.iter().enumerate() {
+                prop_assert_eq!(KeyCodec::prefix_number(keys.get(row)), Some(*number));
             }
         }
     }
