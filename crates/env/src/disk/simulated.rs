@@ -204,8 +204,13 @@ impl World {
         goes
     }
 
+    /// Bytes of all files that have a name.
     fn used(&self) -> u64 {
-        self.files.values().map(|content| content.seen.len() as u64).sum()
+        let len = |node: &Node| match node {
+            Node::File(id) => self.files.get(id).map_or(0, |content| content.seen.len() as u64),
+            Node::Dir => 0,
+        };
+        self.names.values().map(len).sum()
     }
 
     fn check_space(&self, id: u64, end: u64) -> io::Result<()> {

@@ -43,17 +43,32 @@ impl Core {
             drop(state);
             checkpoint.write(self.disk.as_ref(), &self.layout.root)
         });
-        let mut state = self.state();
-        if let Err(e) = done {
-            state.removed.extend(removed);
-            return Err(e);
+        match done {
+            Ok(()) => {}
+            // Recovery does without the files of what is deleted: they make room for the next try.
+            Err(e) if e.is_disk_full() => {
+                self.remove_dirs(&mut at_work, &removed)?;
+                return Err(e);
+            }
+            Err(e) => {
+                self.state().removed.extend(removed);
+                return Err(e);
+            }
         }
+        let mut state = self.state();
         state.checkpointed = checkpoint.sequence;
         state.checkpoint_wanted = false;
         state.stats.checkpoints += 1;
         drop(state);
+        self.remove_dirs(&mut at_work, &removed)
+    }
+
+    /// Removes the segments of partitions whose deletion is durable.
+    fn remove_dirs(&self, at_work: &mut SegmentsAtWork, removed: &[TopicPartition]) -> Result<(), LogError> {
+        at_work.dirty_dirs.retain(|tp| !removed.contains(tp));
         for tp in removed {
-            let dir = self.layout.partition(tp);
+            let dir = self.layout.partition(*tp);
+            at_work.dirty.retain(|segment| !segment.path("log").starts_with(&dir));
             self.disk.remove_dir_all(&dir).map_err(LogError::io("remove", &dir))?;
         }
         Ok(())

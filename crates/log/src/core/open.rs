@@ -35,11 +35,13 @@ impl Core {
             budget: budget.clone(),
             state: State { next_group: 1, checkpointed: opened.checkpoint.sequence, ..State::default() },
             report: RecoveryReport { created: opened.created, ..RecoveryReport::default() },
+            damaged: Vec::new(),
         };
         for partition in &opened.checkpoint.partitions {
             recovery.restore(partition)?;
         }
         let files = recovery.replay(opened.checkpoint.sequence)?;
+        recovery.refuse_damaged()?;
         let settings = WalSettings {
             dir: layout.wal(),
             entropy: Arc::clone(&options.entropy),
@@ -112,28 +114,26 @@ struct Recovery {
     budget: MemoryBudget,
     state: State,
     report: RecoveryReport,
+    /// Partitions whose segments are not what the checkpoint says: right if the write-ahead log
+    /// deletes them.
+    damaged: Vec<(TopicPartition, LogError)>,
 }
 
 impl Recovery {
-    /// A partition as its checkpoint describes it. Segments hold at least that; what lies behind
-    /// was never synced and comes again from the write-ahead log.
+    /// A partition as its checkpoint describes it.
     fn restore(&mut self, found: &PartitionCheckpoint) -> Result<(), LogError> {
         let dir = self.layout.partition(found.tp);
-        let mut segments = Vec::new();
-        for segment in &found.segments {
-            let existing = Segment::existing(&self.disk, &dir, segment);
-            let path = existing.path("log");
-            let corrupt = |pos, what| LogError::Corrupt { path: path.clone(), pos, what };
-            let len = existing.cut_to_checkpoint().map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => corrupt(0, "it is missing".into()),
-                _ => LogError::Io { action: "open", path: path.clone(), source: e },
-            })?;
-            if len < segment.bytes {
-                return Err(corrupt(len, format!("it ends there, expected {} bytes", segment.bytes)));
+        let segments = match self.segments(&dir, found) {
+            Err(damage @ LogError::Corrupt { .. }) => {
+                self.damaged.push((found.tp, damage));
+                Vec::new()
             }
-            segments.push(Arc::new(existing));
-        }
-        self.remove_uncheckpointed(&dir, found)?;
+            segments => {
+                let segments = segments?;
+                self.remove_uncheckpointed(&dir, found)?;
+                segments
+            }
+        };
         let next = found.next_offset;
         let partition = Partition {
             log_start_offset: found.log_start_offset,
@@ -146,6 +146,34 @@ impl Recovery {
         };
         self.state.partitions.insert(found.tp, partition);
         Ok(())
+    }
+
+    fn refuse_damaged(&mut self) -> Result<(), LogError> {
+        let partitions = &self.state.partitions;
+        match self.damaged.drain(..).find(|(tp, _)| partitions.contains_key(tp)) {
+            Some((_, damage)) => Err(damage),
+            None => Ok(()),
+        }
+    }
+
+    /// Segments hold at least what the checkpoint says; what lies behind was never synced and comes
+    /// again from the write-ahead log.
+    fn segments(&self, dir: &Path, found: &PartitionCheckpoint) -> Result<Vec<Arc<Segment>>, LogError> {
+        let mut segments = Vec::new();
+        for segment in &found.segments {
+            let existing = Segment::existing(&self.disk, dir, segment);
+            let path = existing.path("log");
+            let corrupt = |pos, what| LogError::Corrupt { path: path.clone(), pos, what };
+            let len = existing.cut_to_checkpoint().map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => corrupt(0, "it is missing".into()),
+                _ => LogError::Io { action: "open", path: path.clone(), source: e },
+            })?;
+            if len < segment.bytes {
+                return Err(corrupt(len, format!("it ends there, expected {} bytes", segment.bytes)));
+            }
+            segments.push(Arc::new(existing));
+        }
+        Ok(segments)
     }
 
     /// Removes segments made after the checkpoint.

@@ -296,6 +296,34 @@ fn a_partition_deleted_during_a_checkpoint_does_not_stop_recovery() {
 }
 
 #[test]
+fn deleting_on_a_full_disk_makes_room() {
+    for crashes in [false, true] {
+        let disk = SimDisk::new(7);
+        let (mut log, _) = open(&disk).unwrap();
+        let other = TopicPartition { partition: 1, ..TP };
+        log.create_partition(TP).unwrap();
+        log.create_partition(other).unwrap();
+        for n in 0..40 {
+            log.append(TP, batch(n * 10, 10)).unwrap().wait().unwrap();
+        }
+        log.step_segments(true).unwrap();
+        log.append(other, batch(0, 10)).unwrap().wait().unwrap();
+        let used = disk.files().iter().map(|(_, len)| len).sum();
+        disk.set_capacity(Some(used));
+        log.delete_partition(TP).unwrap();
+        assert!(log.step_segments(true).unwrap_err().is_disk_full());
+        if crashes {
+            drop(log);
+            disk.crash();
+            log = open(&disk).unwrap().0;
+        }
+        log.step_segments(true).unwrap();
+        assert_eq!(log.partitions(), [other]);
+        assert_eq!(read_values(&log, other, 0), expected_values(0, 10));
+    }
+}
+
+#[test]
 fn a_thread_that_panics_stops_the_log() {
     let disk = Hooked::new(SimDisk::new(7));
     let clock = Arc::new(ManualClock::at(0));
@@ -321,6 +349,8 @@ fn a_directory_that_cannot_be_opened_is_refused_in_one_line() {
     check_refusal(open(&disk), expect!["data directory data is in use by another process"]);
     log.create_partition(TP).unwrap();
     log.close().unwrap();
+    let meta = disk.open(Path::new("data/highwater.meta"), OpenMode::Read).unwrap().read_all().unwrap();
+    let meta = String::from_utf8(meta).unwrap();
     let write = |text: &str| {
         let file = disk.open(Path::new("data/highwater.meta"), OpenMode::Create).unwrap();
         file.set_len(0).unwrap();
@@ -339,6 +369,15 @@ fn a_directory_that_cannot_be_opened_is_refused_in_one_line() {
         expect![[
             r#"data/highwater.meta is not a highwater data directory: its first line is not "highwater data directory""#
         ]],
+    );
+    let file = disk.open(Path::new("data/log.checkpoint"), OpenMode::ReadWrite).unwrap();
+    file.write_all_at(&9_u32.to_le_bytes(), 8).unwrap();
+    write(&meta);
+    check_refusal(
+        open(&disk),
+        expect![
+            "data/log.checkpoint has format version 9, this program reads up to 1: use a newer highwater"
+        ],
     );
     disk.remove_file(Path::new("data/highwater.meta")).unwrap();
     check_refusal(
