@@ -217,7 +217,12 @@ impl Source {
             // The next barrier takes them.
             return Ok(Polled::Nothing(None));
         }
+        let started = self.polls;
         while let Some(index) = self.next_split() {
+            if self.splits[index].polled > started {
+                // Asked in this call already and awake again: barriers and cancelling come first.
+                return Ok(Polled::Some);
+            }
             self.polls += 1;
             let split = &mut self.splits[index];
             split.polled = self.polls;
@@ -338,7 +343,9 @@ impl Source {
         for row in 0..own.len() {
             marks.push(self.watermark.max(split.watermark.min(ceiling)));
             if own.is_valid(row) {
-                split.watermark = split.watermark.max(own.value(row).saturating_sub(delay_ms));
+                // No row, however wrong its clock, ends the source.
+                let mark = own.value(row).saturating_sub(delay_ms).min(WATERMARK_END - 1);
+                split.watermark = split.watermark.max(mark);
             }
         }
         let moves = marks.last().is_some_and(|last| *last > self.watermark);

@@ -28,8 +28,8 @@ pub fn dead_letter_topic(pipeline: &str) -> String {
 /// | split | STRING | `topic-partition`, or a file |
 /// | position | BIGINT | the offset, or the line from 1 |
 /// | reason | STRING | why it could not become a row |
-/// | payload | STRING, nullable | the record, if it is UTF-8 |
-/// | payload_bytes | BYTES, nullable | the record, if it is not |
+/// | payload | STRING, nullable | the record, if it is UTF-8; at most 1 MiB of it |
+/// | payload_bytes | BYTES, nullable | the record, if it is not; at most 1 MiB of it |
 pub fn dead_letter_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("source", DataType::Utf8, false),
@@ -95,22 +95,65 @@ impl Ends {
     }
 }
 
+/// Longest payload kept; of a longer one, its beginning. It has to fit into one batch of the log.
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
 fn rows(rejects: &[(String, RejectedRecord)]) -> RecordBatch {
-    let text =
-        |(_, record): &(String, RejectedRecord)| std::str::from_utf8(&record.payload).ok().map(str::to_owned);
-    let bytes = |(_, record): &(String, RejectedRecord)| match std::str::from_utf8(&record.payload) {
-        Ok(_) => None,
-        Err(_) => Some(record.payload.to_vec()),
-    };
-    let position =
-        |(_, record): &(String, RejectedRecord)| i64::try_from(record.position).unwrap_or(i64::MAX);
+    let records = || rejects.iter().map(|(_, record)| record);
+    let payload = |record: &RejectedRecord| kept(&record.payload);
+    let text = |record| payload(record).ok();
+    let bytes = |record| payload(record).err();
+    let position = |record: &RejectedRecord| i64::try_from(record.position).unwrap_or(i64::MAX);
     let columns: Vec<arrow::array::ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rejects.iter().map(|(uid, _)| uid))),
-        Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, record)| &record.split))),
-        Arc::new(Int64Array::from_iter_values(rejects.iter().map(position))),
-        Arc::new(StringArray::from_iter_values(rejects.iter().map(|(_, record)| &record.reason))),
-        Arc::new(StringArray::from_iter(rejects.iter().map(text))),
-        Arc::new(BinaryArray::from_iter(rejects.iter().map(bytes))),
+        Arc::new(StringArray::from_iter_values(records().map(|record| &record.split))),
+        Arc::new(Int64Array::from_iter_values(records().map(position))),
+        Arc::new(StringArray::from_iter_values(records().map(reason))),
+        Arc::new(StringArray::from_iter(records().map(text))),
+        Arc::new(BinaryArray::from_iter(records().map(bytes))),
     ];
     RecordBatch::try_new(dead_letter_schema(), columns).expect("six columns of the six declared types")
+}
+
+/// The payload as text, or as bytes if it is not UTF-8; cut to [`PAYLOAD_BYTES_MAX`].
+fn kept(payload: &[u8]) -> Result<String, Vec<u8>> {
+    let cut = &payload[..payload.len().min(PAYLOAD_BYTES_MAX)];
+    match std::str::from_utf8(payload) {
+        Err(_) => Err(cut.to_vec()),
+        Ok(text) => Ok(text[..text.floor_char_boundary(cut.len())].to_owned()),
+    }
+}
+
+fn reason(record: &RejectedRecord) -> String {
+    match record.payload.len() {
+        len if len > PAYLOAD_BYTES_MAX => format!("{} (payload of {len} bytes cut)", record.reason),
+        _ => record.reason.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_long_payload_is_cut_and_says_so() {
+        let reject = |payload: Vec<u8>| {
+            let (split, reason) = ("t-0".to_owned(), "no object".to_owned());
+            (
+                "source".to_owned(),
+                RejectedRecord { split, position: 7, reason, payload: Bytes::from(payload) },
+            )
+        };
+        let text = "\u{e4}".repeat(PAYLOAD_BYTES_MAX);
+        let rows =
+            rows(&[reject(text.into_bytes()), reject(vec![0xff; PAYLOAD_BYTES_MAX + 1]), reject(vec![b'x'])]);
+        let texts = rows.column(4).as_any().downcast_ref::<StringArray>().unwrap();
+        let bytes = rows.column(5).as_any().downcast_ref::<BinaryArray>().unwrap();
+        let reasons = rows.column(3).as_any().downcast_ref::<StringArray>().unwrap();
+        assert_eq!((texts.value(0).len(), bytes.value(1).len()), (PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX));
+        assert_eq!(reasons.value(0), "no object (payload of 2097152 bytes cut)");
+        assert_eq!((texts.value(2), reasons.value(2)), ("x", "no object"));
+    }
 }

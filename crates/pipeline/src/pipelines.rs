@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use highwater_dataflow::{JobStats, WorkerPool};
-use highwater_env::{Clock, Disk, MemoryBudget, Offset};
+use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicId};
 use highwater_sql::{Compiled, Script, SqlError};
 use highwater_stream::{Connect, ConnectorError, OperatorSpec, Position, SplitId, StreamPlan};
 
@@ -342,7 +342,12 @@ impl Pipelines {
     ///
     /// # Errors
     /// If there is no such table, or its pipeline does not read the topic from the own log.
-    pub fn covers(&self, table: &str, topic: &str, offsets: &[(i32, Offset)]) -> Result<bool, PipelineError> {
+    pub fn covers(
+        &self,
+        table: &str,
+        (topic, id): (&str, TopicId),
+        offsets: &[(i32, Offset)],
+    ) -> Result<bool, PipelineError> {
         let unknown = || PipelineError::Table(TableError::Unknown(table.to_owned()));
         let definition = self.host.tables.definition(table).ok_or_else(unknown)?;
         let entry = self.entry(&definition.pipeline).ok_or_else(unknown)?;
@@ -354,7 +359,7 @@ impl Pipelines {
             )));
         }
         let covered = |uid: &str, partition: i32, next: Offset| {
-            let read = entry.progress.committed_position(uid, &SplitId(partition.to_string()));
+            let read = entry.progress.committed_position(uid, &SplitId::of_partition(id, partition));
             next <= 0 || read >= u64::try_from(next).ok().map(Position)
         };
         Ok(sources.iter().all(|uid| offsets.iter().all(|(partition, next)| covered(uid, *partition, *next))))

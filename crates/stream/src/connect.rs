@@ -8,14 +8,21 @@ use std::task::Waker;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use highwater_env::Epoch;
+use highwater_env::{Epoch, TopicId};
 use serde::{Deserialize, Serialize};
 
 use crate::{ChangeBatch, SinkSpec, SourceSpec};
 
-/// Names a split of a source within its table: a partition (`3`), a file (`input/a.csv`).
+/// Names a split of a source within its table: a partition ([`SplitId::of_partition`]), a file (`input/a.csv`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SplitId(pub String);
+
+impl SplitId {
+    /// A partition of a topic of the own log. A topic made again has another id, hence other splits.
+    pub fn of_partition(topic: TopicId, partition: i32) -> Self {
+        Self(format!("{topic}-{partition}"))
+    }
+}
 
 /// Where a reader of a split goes on: the next offset, byte or row, as its connector defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -33,6 +33,9 @@ use crate::options::TableOptions;
 /// A batch is closed once it has grown to so many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 
+/// A row, key and value together, gets no larger: a batch of it alone must stay below the log's limit.
+const ROW_BYTES_MAX: usize = 7 << 20;
+
 const MAGIC: &[u8; 5] = b"HWKC\x01";
 
 /// Encodes rows of one shard.
@@ -117,7 +120,25 @@ impl KafkaSink {
         Ok((text, ends))
     }
 
-    fn push(&mut self, partition: i32, now_ms: i64, key: Option<&[u8]>, value: &[u8]) {
+    /// Adds a row to its partition's batch. A row too large for the log is refused here, before any
+    /// manifest names it.
+    fn push(
+        &mut self,
+        partition: i32,
+        now_ms: i64,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> Result<(), ConnectorError> {
+        let row_bytes = value.len() + key.map_or(0, <[u8]>::len);
+        if row_bytes > ROW_BYTES_MAX {
+            let message = format!("a row of {row_bytes} bytes, expected at most {ROW_BYTES_MAX}");
+            return Err(ConnectorError::new(ErrorKind::BadRecord, &*self.place, message));
+        }
+        if self.open.get(&partition).is_some_and(|open| open.bytes() + row_bytes > BATCH_BYTES)
+            && let Some(full) = self.open.remove(&partition)
+        {
+            self.close(partition, full);
+        }
         let builder = match self.open.entry(partition) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::btree_map::Entry::Vacant(none) => {
@@ -126,11 +147,7 @@ impl KafkaSink {
             }
         };
         builder.push(now_ms, key, Some(value), &[]);
-        if builder.bytes() >= BATCH_BYTES
-            && let Some(full) = self.open.remove(&partition)
-        {
-            self.close(partition, full);
-        }
+        Ok(())
     }
 
     fn close(&mut self, partition: i32, builder: BatchBuilder) {
@@ -193,7 +210,7 @@ impl SinkConnector for KafkaSink {
                 key
             });
             let partition = key.map_or(keyless, |key| partition_for_key(key, self.topic.partitions));
-            self.push(partition, now_ms, key, &values[start..end]);
+            self.push(partition, now_ms, key, &values[start..end])?;
             start = end;
         }
         Ok(())

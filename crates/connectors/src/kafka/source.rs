@@ -150,6 +150,21 @@ impl KafkaSource {
         self.within(start, tp, bounds)
     }
 
+    /// The partition that a split names.
+    fn partition(&self, split: &SplitId) -> Result<TopicPartition, ConnectorError> {
+        let known = |partition: &i32| *split == SplitId::of_partition(self.topic.id, *partition);
+        let partition = split.0.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).filter(known);
+        let gone = || {
+            let message = format!(
+                "split {} is of another topic {}: the topic was deleted and made again, \
+                 or the state belongs to another node; drop the pipeline to start over",
+                split.0, self.topic.name
+            );
+            ConnectorError::new(ErrorKind::PositionLost, self.place(), message)
+        };
+        partition.map(|partition| self.topic.partition(partition)).ok_or_else(gone)
+    }
+
     fn within(&self, offset: Offset, tp: TopicPartition, bounds: Bounds) -> Result<Offset, ConnectorError> {
         let (first, end) = (bounds.log_start_offset, bounds.log_end_offset);
         if (first..=end).contains(&offset) {
@@ -168,7 +183,9 @@ impl SourceConnector for KafkaSource {
         if let Some(topic) = self.topics.by_id(self.topic.id) {
             self.topic = topic;
         }
-        Ok((0..self.topic.partitions).map(|partition| SplitId(partition.to_string())).collect())
+        Ok((0..self.topic.partitions)
+            .map(|partition| SplitId::of_partition(self.topic.id, partition))
+            .collect())
     }
 
     fn is_bounded(&self) -> bool {
@@ -180,14 +197,7 @@ impl SourceConnector for KafkaSource {
         split: &SplitId,
         from: Option<Position>,
     ) -> Result<Box<dyn SplitReader>, ConnectorError> {
-        let wrong = || {
-            ConnectorError::new(
-                ErrorKind::Config,
-                self.place(),
-                format!("split {}, expected a partition", split.0),
-            )
-        };
-        let tp = self.topic.partition(split.0.parse().map_err(|_| wrong())?);
+        let tp = self.partition(split)?;
         let bounds = self.log.bounds(tp).map_err(|error| read_error(&self.place(), &error))?;
         let next = match from {
             None => self.start(tp, bounds)?,
@@ -264,6 +274,10 @@ impl SplitReader for PartitionReader {
         }
         if self.ended() {
             return Ok(SourcePoll::End);
+        }
+        if let Some(why) = self.log.stats().poisoned {
+            let message = format!("the log stopped: {why}");
+            return Err(ConnectorError::new(ErrorKind::External, &*self.name, message));
         }
         self.log.wake_at(self.tp, self.next.max(self.high_watermark), waker);
         Ok(SourcePoll::Pending)

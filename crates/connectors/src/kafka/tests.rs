@@ -62,7 +62,8 @@ fn shown(rows: &RecordBatch) -> String {
 
 fn reader(connect: &Registry, spec: &SourceSpec, partition: &str, from: Option<u64>) -> Box<dyn SplitReader> {
     let mut source = connect.source(spec).unwrap();
-    source.open(&SplitId(partition.to_owned()), from.map(Position)).unwrap()
+    let split = source.splits().unwrap().swap_remove(partition.parse().unwrap());
+    source.open(&split, from.map(Position)).unwrap()
 }
 
 #[test]
@@ -81,10 +82,7 @@ fn records_become_rows_with_metadata_and_bad_ones_are_kept_apart() {
         metadata_field("ts", zoned, "timestamp"),
         metadata_field("topic", DataType::Utf8, "topic"),
     ]));
-    assert_eq!(
-        connect.source(&spec).unwrap().splits().unwrap(),
-        ["0", "1"].map(|name| SplitId(name.to_owned()))
-    );
+    assert_eq!(connect.source(&spec).unwrap().splits().unwrap().len(), 2);
     let mut reader = reader(&connect, &spec, "1", None);
     assert_eq!(reader.lag(), Some(5));
     let SourcePoll::Batch(batch) = reader.poll(100, Waker::noop()).unwrap() else { panic!("rows are there") };
@@ -164,9 +162,41 @@ fn every_position_goes_on_with_the_very_next_record() {
             assert_eq!(ids, (from.cast_signed()..60).collect::<Vec<_>>());
         }
     }
-    let lost =
-        connect.source(&spec).unwrap().open(&SplitId("0".to_owned()), Some(Position(61))).err().unwrap();
+    let mut source = connect.source(&spec).unwrap();
+    let split = source.splits().unwrap().swap_remove(0);
+    let lost = source.open(&split, Some(Position(61))).err().unwrap();
     assert_eq!(lost.kind, ErrorKind::PositionLost);
+}
+
+#[test]
+fn a_topic_made_again_is_another_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    append(&node, 0, &[Some(r#"{"id":0}"#)]);
+    let connect = registry(&node, 1);
+    let split = connect.source(&source(&[])).unwrap().splits().unwrap().swap_remove(0);
+    let (_, topics) = &node;
+    topics.delete("events").unwrap();
+    topics.ensure("events").unwrap();
+    let gone = connect.source(&source(&[])).unwrap().open(&split, Some(Position(1))).err().unwrap();
+    assert_eq!(gone.kind, ErrorKind::PositionLost);
+    let foreign = SplitId("7".to_owned());
+    assert!(connect.source(&source(&[])).unwrap().open(&foreign, None).is_err());
+}
+
+#[test]
+fn a_row_too_large_for_the_log_is_refused_when_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    let connect = registry(&node, 1);
+    let pairs = [("connector", "kafka"), ("topic", "out"), ("format", "json")];
+    let spec = sink_spec(options(&pairs, &[]), Vec::new());
+    let columns: Vec<arrow::array::ArrayRef> =
+        vec![Arc::new(Int64Array::from(vec![1])), Arc::new(StringArray::from(vec!["x".repeat(8 << 20)]))];
+    let rows = RecordBatch::try_new(schema(), columns).unwrap();
+    let mut sink = connect.sink("uid", &spec, &schema(), 0).unwrap();
+    let error = sink.write(&ChangeBatch::inserts(rows)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::BadRecord);
 }
 
 #[test]

@@ -162,7 +162,10 @@ impl Node for LocalNode {
     }
 
     fn covers(&self, table: &str, position: &LogPosition) -> Result<bool, NodeError> {
-        self.pipelines.covers(table, &position.topic, &position.partitions).map_err(pipeline_error)
+        let name = position.topic.as_str();
+        let unknown = || NodeError::NotFound { what: "topic", name: name.to_owned() };
+        let topic = self.topics.get(name).ok_or_else(unknown)?;
+        self.pipelines.covers(table, (name, topic.id), &position.partitions).map_err(pipeline_error)
     }
 
     fn commits(&self) -> watch::Receiver<u64> {
