@@ -101,7 +101,7 @@ impl Live {
                 State::Begin => {
                     tokio::time::sleep(RESYNC_PAUSE).await;
                     if let Err(problem) = self.begin().await {
-                        self.end(&format!("{problem:?}"));
+                        self.end(problem.message());
                     }
                 }
                 State::Following(subscription) => {

@@ -19,6 +19,14 @@ impl Problem {
         Self::Http(HttpProblem::new(StatusCode::BAD_REQUEST, message, hint))
     }
 
+    /// What is wrong, for people.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::Http(problem) => &problem.message,
+            Self::Sql(problem) => &problem.message,
+        }
+    }
+
     pub(crate) fn internal(message: &str) -> Self {
         tracing::error!(message, "a request failed inside");
         Self::Http(HttpProblem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a bug", "see the node's log"))

@@ -81,6 +81,14 @@ impl CsvDecoder {
     /// Decodes the record at the front of `bytes`; None if it may go on beyond them (never if
     /// `at_end`). Line ends within quotes belong to the record.
     pub fn take(&mut self, bytes: &[u8], at_end: bool) -> Option<Taken> {
+        let (bytes, record) = self.locate(bytes, at_end)?;
+        let row = record.map_or(Ok(false), |(text_end, fields)| self.push_fields(text_end, fields));
+        Some(Taken { bytes, row })
+    }
+
+    /// Reads the first record into `text` and `ends`: how many bytes it took, and how much of the two
+    /// it filled. No record: only blank lines and comments.
+    fn locate(&mut self, bytes: &[u8], at_end: bool) -> Option<(usize, Option<(usize, usize)>)> {
         if bytes.is_empty() {
             return None;
         }
@@ -99,15 +107,14 @@ impl CsvDecoder {
                 // An empty input tells the reader that the record ends here.
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::Record => break,
-                // Only blank lines and comments.
-                ReadRecordResult::End => return Some(Taken { bytes: bytes.len(), row: Ok(false) }),
+                ReadRecordResult::End => return Some((bytes.len(), None)),
             }
         }
         // A line feed behind a carriage return belongs to this line.
         if used > 0 && bytes[used - 1] == b'\r' && bytes.get(used) == Some(&b'\n') {
             used += 1;
         }
-        Some(Taken { bytes: used, row: self.push_fields(text_end, fields) })
+        Some((used, Some((text_end, fields))))
     }
 
     /// Decodes `bytes` as one record. True: a row was added.
@@ -115,16 +122,11 @@ impl CsvDecoder {
     /// # Errors
     /// If they are not one record that fits; then no row was added.
     pub fn push(&mut self, bytes: &[u8]) -> Result<bool, DecodeError> {
-        match self.take(bytes, true) {
-            None => Ok(false),
-            Some(taken) if taken.bytes < bytes.len() && !bytes[taken.bytes..].trim_ascii().is_empty() => {
-                if taken.row == Ok(true) {
-                    return Err(DecodeError::new("a second record behind the first, expected one"));
-                }
-                taken.row
-            }
-            Some(taken) => taken.row,
+        let Some((used, Some((text_end, fields)))) = self.locate(bytes, true) else { return Ok(false) };
+        if !bytes[used..].trim_ascii().is_empty() {
+            return Err(DecodeError::new("a second record behind the first, expected one"));
         }
+        self.push_fields(text_end, fields)
     }
 
     /// Rows decoded since the last [`CsvDecoder::finish`].

@@ -168,3 +168,13 @@ proptest! {
         prop_assert_eq!(at, junk.len());
     }
 }
+
+#[test]
+fn two_records_in_one_value_are_none() {
+    let schema = Arc::new(declared().project(&[0]).unwrap());
+    let mut decoder = CsvDecoder::new(schema, &declared(), options(&[])).unwrap();
+    let two = b"1,a,,,,\n2,b,,,,";
+    assert_eq!(&*decoder.push(two).unwrap_err().0, "a second record behind the first, expected one");
+    assert!(decoder.is_empty(), "a refused value leaves no row behind");
+    assert_eq!(decoder.push(b"3,c,,,,\n"), Ok(true));
+}
