@@ -26,6 +26,8 @@ pub struct JobSettings {
     pub split_discovery_ms: u64,
     /// Rejected records held per source instance and epoch at most; then the source waits for the barrier.
     pub rejects_max: usize,
+    /// The same for the bytes of their payloads; the batch that passes it is still taken.
+    pub reject_bytes_max: usize,
 }
 
 impl Default for JobSettings {
@@ -37,6 +39,7 @@ impl Default for JobSettings {
             channel_bytes_max: 8 << 20,
             split_discovery_ms: 5_000,
             rejects_max: 65_536,
+            reject_bytes_max: 16 << 20,
         }
     }
 }

@@ -90,6 +90,7 @@ pub(crate) struct Source {
     idle_timeout: Option<Duration>,
     discovery: Duration,
     rejects_max: usize,
+    reject_bytes_max: usize,
     restored: Restored,
     splits: Vec<Split>,
     /// How many splits of the source, of all shards, were looked at.
@@ -99,6 +100,8 @@ pub(crate) struct Source {
     idle: bool,
     polls: u64,
     rejects: Vec<RejectedRecord>,
+    /// Payload bytes of `rejects`.
+    reject_bytes: usize,
 }
 
 struct Split {
@@ -159,6 +162,7 @@ impl Source {
             idle_timeout: rowtime.and_then(|rowtime| rowtime.idle_timeout_ms).map(Duration::from_millis),
             discovery: Duration::from_millis(settings.split_discovery_ms.max(1)),
             rejects_max: settings.rejects_max.max(1),
+            reject_bytes_max: settings.reject_bytes_max.max(1),
             restored: restored.clone(),
             place: place.clone(),
             splits: Vec::new(),
@@ -168,6 +172,7 @@ impl Source {
             idle: false,
             polls: 0,
             rejects: Vec::new(),
+            reject_bytes: 0,
             shared,
             signal,
             counters,
@@ -213,7 +218,7 @@ impl Source {
         if !self.shared.bounded && now >= self.look_at {
             self.discover(now)?;
         }
-        if self.rejects.len() >= self.rejects_max {
+        if self.rejects.len() >= self.rejects_max || self.reject_bytes >= self.reject_bytes_max {
             // The next barrier takes them.
             return Ok(Polled::Nothing(None));
         }
@@ -304,6 +309,7 @@ impl Source {
         add(&self.counters.rows_in, rows.num_rows() as u64);
         add(&self.counters.filtered, skipped);
         add(&self.counters.rejected, rejects.len() as u64);
+        self.reject_bytes += rejects.iter().map(|record| record.payload.len()).sum::<usize>();
         self.rejects.extend(rejects);
         self.splits[index].position = Some(next);
         if rows.num_rows() == 0 {
@@ -364,6 +370,7 @@ impl Source {
                 watermark: split.watermark,
             })
         };
+        self.reject_bytes = 0;
         (self.splits.iter().filter_map(position).collect(), std::mem::take(&mut self.rejects))
     }
 

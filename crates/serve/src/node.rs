@@ -282,7 +282,8 @@ pub struct TableRows {
 pub enum Visibility {
     /// Committed epochs only.
     Committed,
-    /// Changes as they are computed. After a failure they may come again: then the subscription overflows.
+    /// Changes as they are computed. What the epoch under way changed before the subscription began
+    /// is in neither the snapshot nor the changes: it shows with the row's next change.
     Uncommitted,
 }
 
