@@ -53,6 +53,7 @@ pub(crate) fn append_error(error: &AppendError) -> ErrorCode {
         AppendError::DuplicateSequence { .. } => ErrorCode::DuplicateSequenceNumber,
         AppendError::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
         AppendError::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         AppendError::Refused(_) => ErrorCode::InvalidRecord,
     }
 }

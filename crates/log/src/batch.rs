@@ -22,13 +22,16 @@
 
 mod builder;
 mod compression;
+mod marker;
 mod records;
+mod rewrite;
 
 #[cfg(test)]
 mod tests;
 
 pub use builder::BatchBuilder;
 pub use compression::Compression;
+pub use marker::{Marker, MarkerKind};
 pub use records::Record;
 
 use bytes::{Bytes, BytesMut};
@@ -44,6 +47,9 @@ const CRC_START: usize = 21;
 pub(crate) const PREFIX_BYTES: usize = CRC_START;
 /// Attribute bits that Kafka defines.
 const KNOWN_ATTRIBUTES: i16 = 0x7f;
+const APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
 /// No reader inflates the records of one batch to more than this.
 const INFLATED_BYTES_MAX: usize = 128 << 20;
 
@@ -116,6 +122,7 @@ pub struct LogBatch {
 struct Header {
     base_offset: Offset,
     last_offset_delta: i32,
+    record_count: i32,
     attributes: i16,
     base_timestamp: i64,
     max_timestamp: i64,
@@ -132,12 +139,26 @@ impl std::fmt::Debug for LogBatch {
 }
 
 impl LogBatch {
-    /// Takes exactly one batch: checks magic, length, CRC-32C, attributes and counts. Records are
-    /// not decoded.
+    /// Takes exactly one batch as a producer sends it: checks magic, length, CRC-32C, attributes and
+    /// counts, and that no record is missing. Records are not decoded.
     ///
     /// # Errors
     /// If the bytes are anything but one whole batch.
     pub fn parse(bytes: Bytes) -> Result<Self, BatchError> {
+        let batch = Self::parse_stored(bytes)?;
+        let (count, delta) = (batch.header.record_count, batch.header.last_offset_delta);
+        if count < 1 || delta != count - 1 {
+            return Err(invalid(format!("{count} records with last offset delta {delta}")));
+        }
+        Ok(batch)
+    }
+
+    /// As [`LogBatch::parse`], but records may be missing: compaction takes them out and leaves the
+    /// batch its offsets.
+    ///
+    /// # Errors
+    /// As [`LogBatch::parse`].
+    pub(crate) fn parse_stored(bytes: Bytes) -> Result<Self, BatchError> {
         let len = encoded_len(&bytes)?;
         if bytes.len() > len {
             return Err(BatchError::TrailingBytes { extra: bytes.len() - len });
@@ -184,9 +205,14 @@ impl LogBatch {
         self.last_offset() + 1
     }
 
-    /// How many records, at least 1.
+    /// Whether compaction took records out of it.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.header.record_count <= self.header.last_offset_delta
+    }
+
+    /// How many records. On a compacted topic fewer than its offsets, perhaps none.
     pub fn record_count(&self) -> i32 {
-        self.header.last_offset_delta + 1
+        self.header.record_count
     }
 
     /// Timestamp to which the records' deltas are relative, ms since the Unix epoch.
@@ -226,17 +252,17 @@ impl LogBatch {
 
     /// Whether it belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
-        self.header.attributes & 0x10 != 0
+        self.header.attributes & TRANSACTIONAL != 0
     }
 
     /// Whether it holds a transaction marker instead of records.
     pub fn is_control(&self) -> bool {
-        self.header.attributes & 0x20 != 0
+        self.header.attributes & CONTROL != 0
     }
 
     /// Whether the max timestamp replaces the records' own (topic setting LogAppendTime).
     pub fn is_log_append_time(&self) -> bool {
-        self.header.attributes & 0x08 != 0
+        self.header.attributes & APPEND_TIME != 0
     }
 
     /// The records, decompressed into at most `inflated_bytes_max` bytes.
@@ -254,6 +280,7 @@ impl LogBatch {
             producer_epoch: self.producer_epoch(),
             base_sequence: self.base_sequence(),
             last_sequence: self.last_sequence(),
+            transactional: self.is_transactional(),
         }
     }
 
@@ -272,6 +299,7 @@ pub(crate) struct ProducerBatch {
     pub(crate) producer_epoch: i16,
     pub(crate) base_sequence: i32,
     pub(crate) last_sequence: i32,
+    pub(crate) transactional: bool,
 }
 
 /// A batch on its way to an offset.
@@ -345,17 +373,18 @@ impl Header {
             producer_id: i64::from_be_bytes(array(bytes, 43)),
             producer_epoch: i16::from_be_bytes(array(bytes, 51)),
             base_sequence: i32::from_be_bytes(array(bytes, 53)),
+            record_count: i32::from_be_bytes(array(bytes, 57)),
         };
-        header.check(i32::from_be_bytes(array(bytes, 57)), bytes.len() - BATCH_HEADER_BYTES)?;
+        header.check(bytes.len() - BATCH_HEADER_BYTES)?;
         Ok(header)
     }
 
-    fn check(&self, count: i32, payload_bytes: usize) -> Result<(), BatchError> {
-        let delta = self.last_offset_delta;
-        if count < 1 || delta != count - 1 {
+    fn check(&self, payload_bytes: usize) -> Result<(), BatchError> {
+        let (count, delta) = (self.record_count, self.last_offset_delta);
+        if count < 0 || delta < 0 || count - 1 > delta {
             return Err(invalid(format!("{count} records with last offset delta {delta}")));
         }
-        if self.base_offset.checked_add(i64::from(count)).is_none() {
+        if self.base_offset.checked_add(i64::from(delta)).is_none_or(|last| last == i64::MAX) {
             return Err(invalid(format!("base offset {}", self.base_offset)));
         }
         if self.attributes & !KNOWN_ATTRIBUTES != 0 {
@@ -367,7 +396,9 @@ impl Header {
         if room < smallest {
             return Err(invalid(format!("{count} records in {room} bytes")));
         }
-        if self.producer_id >= 0 && (self.producer_epoch < 0 || self.base_sequence < 0) {
+        // Batches of the coordinators belong to a producer but are not numbered by it.
+        let unnumbered = self.attributes & TRANSACTIONAL != 0 && self.base_sequence == NO_SEQUENCE;
+        if self.producer_id >= 0 && (self.producer_epoch < 0 || (self.base_sequence < 0 && !unnumbered)) {
             let (epoch, sequence) = (self.producer_epoch, self.base_sequence);
             return Err(invalid(format!("producer epoch {epoch}, sequence {sequence}")));
         }
@@ -375,9 +406,18 @@ impl Header {
     }
 }
 
+/// The base sequence of a batch that its producer does not number.
+pub(crate) const NO_SEQUENCE: i32 = -1;
+
 /// Sequence `by` records after `sequence`; wraps from `i32::MAX` to 0.
 pub(crate) fn add_sequence(sequence: i32, by: i32) -> i32 {
     sequence.wrapping_add(by) & i32::MAX
+}
+
+/// Writes the CRC of a batch whose other bytes are final.
+fn seal(batch: &mut [u8]) {
+    let crc = crc32c::crc32c(&batch[CRC_START..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// `N` bytes at `at`. The caller has checked the length.

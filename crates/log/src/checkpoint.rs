@@ -2,13 +2,19 @@
 //!
 //! ```text
 //!  0  8  "HWCKPT\0\0"
-//!  8  4  version, 1
+//!  8  4  version, 2
 //! 12  8  sequence: write-ahead groups up to this one are in segments
 //! 20  4  number of partitions; each:
 //!        16 topic id, 4 partition, 8 log start offset, 8 next offset,
-//!        4 number of segments; each: 8 base offset, 8 bytes, 8 max timestamp
+//!        8 offset below which compaction has been (since version 2),
+//!        4 number of segments; each: 8 base offset, 8 bytes, 8 max timestamp,
+//!          4 how often compaction rewrote it (since version 2)
 //!        4 number of producers; each: 8 id, 2 epoch, 1 number of batches; each:
 //!          4 base sequence, 4 last sequence, 8 base offset, 8 last offset
+//!          then, since version 2: 8 offset after the last batch, 8 its timestamp,
+//!          4 coordinator epoch, 8 first offset of an open transaction or -1
+//!        since version 2: 4 number of aborted transactions; each: 8 producer id, 8 first offset,
+//!          8 last offset, 8 last stable offset
 //!  .  4  CRC-32C of all before
 //! ```
 //! Integers are little-endian. It is written beside and renamed over its predecessor.
@@ -20,9 +26,10 @@ use highwater_env::{Disk, Offset, OpenMode, TopicId, TopicPartition};
 
 use crate::LogError;
 use crate::producers::{Producer, Sent};
+use crate::transactions::AbortedTransaction;
 
 const MAGIC: &[u8; 8] = b"HWCKPT\0\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME: &str = "log.checkpoint";
 
 /// What segments hold.
@@ -39,8 +46,11 @@ pub(crate) struct PartitionCheckpoint {
     pub(crate) log_start_offset: Offset,
     /// The offset after the last record in segments.
     pub(crate) next_offset: Offset,
+    /// Compaction has been over all records below it.
+    pub(crate) cleaned_until: Offset,
     pub(crate) segments: Vec<SegmentCheckpoint>,
     pub(crate) producers: Vec<(i64, Producer)>,
+    pub(crate) aborted: Vec<AbortedTransaction>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +58,8 @@ pub(crate) struct SegmentCheckpoint {
     pub(crate) base_offset: Offset,
     pub(crate) bytes: u64,
     pub(crate) max_timestamp: i64,
+    /// How often compaction has rewritten it.
+    pub(crate) generation: u32,
 }
 
 impl Checkpoint {
@@ -77,11 +89,13 @@ impl Checkpoint {
             out.put_i32_le(partition.tp.partition);
             out.put_i64_le(partition.log_start_offset);
             out.put_i64_le(partition.next_offset);
+            out.put_i64_le(partition.cleaned_until);
             put_len(&mut out, partition.segments.len());
             for segment in &partition.segments {
                 out.put_i64_le(segment.base_offset);
                 out.put_u64_le(segment.bytes);
                 out.put_i64_le(segment.max_timestamp);
+                out.put_u32_le(segment.generation);
             }
             put_len(&mut out, partition.producers.len());
             for (id, producer) in &partition.producers {
@@ -94,6 +108,17 @@ impl Checkpoint {
                     out.put_i64_le(sent.base_offset);
                     out.put_i64_le(sent.last_offset);
                 }
+                out.put_i64_le(producer.seen_offset);
+                out.put_i64_le(producer.last_timestamp);
+                out.put_i32_le(producer.coordinator_epoch);
+                out.put_i64_le(producer.open_since.unwrap_or(-1));
+            }
+            put_len(&mut out, partition.aborted.len());
+            for aborted in &partition.aborted {
+                out.put_i64_le(aborted.producer_id);
+                out.put_i64_le(aborted.first_offset);
+                out.put_i64_le(aborted.last_offset);
+                out.put_i64_le(aborted.last_stable_offset);
             }
         }
         let crc = crc32c::crc32c(&out);
@@ -119,11 +144,13 @@ impl Checkpoint {
         if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
             return Err(corrupt("checksum mismatch"));
         }
-        decode_body(&mut input).filter(|_| input.is_empty()).ok_or_else(|| corrupt("lengths do not add up"))
+        decode_body(&mut input, found)
+            .filter(|_| input.is_empty())
+            .ok_or_else(|| corrupt("lengths do not add up"))
     }
 }
 
-fn decode_body(input: &mut &[u8]) -> Option<Checkpoint> {
+fn decode_body(input: &mut &[u8], version: u32) -> Option<Checkpoint> {
     let sequence = input.try_get_u64_le().ok()?;
     let mut partitions = Vec::new();
     for _ in 0..input.try_get_u32_le().ok()? {
@@ -131,26 +158,37 @@ fn decode_body(input: &mut &[u8]) -> Option<Checkpoint> {
         let tp = TopicPartition { topic, partition: input.try_get_i32_le().ok()? };
         let log_start_offset = input.try_get_i64_le().ok()?;
         let next_offset = input.try_get_i64_le().ok()?;
+        let cleaned_until = if version >= 2 { input.try_get_i64_le().ok()? } else { 0 };
         let mut segments = Vec::new();
         for _ in 0..input.try_get_u32_le().ok()? {
             segments.push(SegmentCheckpoint {
                 base_offset: input.try_get_i64_le().ok()?,
                 bytes: input.try_get_u64_le().ok()?,
                 max_timestamp: input.try_get_i64_le().ok()?,
+                generation: if version >= 2 { input.try_get_u32_le().ok()? } else { 0 },
             });
         }
         let mut producers = Vec::new();
         for _ in 0..input.try_get_u32_le().ok()? {
-            producers.push(decode_producer(input)?);
+            producers.push(decode_producer(input, version)?);
         }
-        partitions.push(PartitionCheckpoint { tp, log_start_offset, next_offset, segments, producers });
+        let aborted = if version >= 2 { decode_aborted(input)? } else { Vec::new() };
+        partitions.push(PartitionCheckpoint {
+            tp,
+            log_start_offset,
+            next_offset,
+            cleaned_until,
+            segments,
+            producers,
+            aborted,
+        });
     }
     Some(Checkpoint { sequence, partitions })
 }
 
-fn decode_producer(input: &mut &[u8]) -> Option<(i64, Producer)> {
+fn decode_producer(input: &mut &[u8], version: u32) -> Option<(i64, Producer)> {
     let id = input.try_get_i64_le().ok()?;
-    let mut producer = Producer { epoch: input.try_get_i16_le().ok()?, ..Producer::default() };
+    let mut producer = Producer::new(input.try_get_i16_le().ok()?);
     for _ in 0..input.try_get_u8().ok()? {
         producer.sent.push_back(Sent {
             base_sequence: input.try_get_i32_le().ok()?,
@@ -160,7 +198,28 @@ fn decode_producer(input: &mut &[u8]) -> Option<(i64, Producer)> {
             group: 0,
         });
     }
+    if version >= 2 {
+        producer.seen_offset = input.try_get_i64_le().ok()?;
+        producer.last_timestamp = input.try_get_i64_le().ok()?;
+        producer.coordinator_epoch = input.try_get_i32_le().ok()?;
+        producer.open_since = Some(input.try_get_i64_le().ok()?).filter(|first| *first >= 0);
+    } else {
+        producer.seen_offset = producer.sent.back().map_or(0, |sent| sent.last_offset + 1);
+    }
     Some((id, producer))
+}
+
+fn decode_aborted(input: &mut &[u8]) -> Option<Vec<AbortedTransaction>> {
+    let mut aborted = Vec::new();
+    for _ in 0..input.try_get_u32_le().ok()? {
+        aborted.push(AbortedTransaction {
+            producer_id: input.try_get_i64_le().ok()?,
+            first_offset: input.try_get_i64_le().ok()?,
+            last_offset: input.try_get_i64_le().ok()?,
+            last_stable_offset: input.try_get_i64_le().ok()?,
+        });
+    }
+    Some(aborted)
 }
 
 fn put_len(out: &mut Vec<u8>, len: usize) {

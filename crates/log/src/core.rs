@@ -21,15 +21,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use highwater_env::{Clock, Disk, DiskLock, MemoryBudget, Offset, Reservation, TopicPartition};
 
+use crate::batch::{NO_SEQUENCE, Unshared};
 use crate::directory::Layout;
 use crate::partition::{Partition, TailBatch};
 use crate::producers::Verdict;
 use crate::segment::Segment;
 use crate::ticket::{Drive, Durability};
-use crate::wal::{FRAME_BYTES, FrameKind, WalWriter};
-use crate::{AppendError, LogBatch, LogError, LogOptions, LogStats, Ticket};
+use crate::wal::{Change, FRAME_BYTES, WalWriter};
+use crate::{AppendError, LogBatch, LogError, LogOptions, LogStats, PartitionOptions, Ticket};
 
 pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
@@ -56,11 +58,16 @@ struct SegmentsAtWork {
     dirty: Vec<Arc<Segment>>,
     /// Directories with new names since the last checkpoint.
     dirty_dirs: Vec<TopicPartition>,
+    /// Segments that nothing refers to any more, whose files go with the next checkpoint.
+    doomed: Vec<Arc<Segment>>,
 }
 
 /// How many may wait for one partition. Beyond it all are woken: who still wants to waits again, who
 /// has gone is forgotten.
 const WAITERS_MAX: usize = 1024;
+
+/// Payload of a trim: the offset.
+const TRIM_BYTES: usize = 8;
 
 /// Everything that changes with an append.
 #[derive(Default)]
@@ -106,19 +113,18 @@ pub(crate) struct Group {
 
 /// One change on its way to the write-ahead log.
 pub(crate) struct Frame {
-    pub(crate) kind: FrameKind,
     pub(crate) tp: TopicPartition,
-    /// Present if `kind` is `Batch`.
-    batch: Option<LogBatch>,
+    pub(crate) change: Change,
+    pub(crate) payload: Bytes,
 }
 
 impl Frame {
-    pub(crate) fn payload(&self) -> &[u8] {
-        self.batch.as_ref().map_or(&[], |batch| &batch.bytes()[..])
+    fn new(tp: TopicPartition, change: Change) -> Self {
+        Self { tp, payload: change.payload(), change }
     }
 
     pub(crate) fn wal_bytes(&self) -> usize {
-        FRAME_BYTES + self.payload().len()
+        FRAME_BYTES + self.payload.len()
     }
 }
 
@@ -132,42 +138,66 @@ impl Core {
     }
 
     pub(crate) fn append(&self, tp: TopicPartition, batch: LogBatch) -> Result<Ticket, AppendError> {
-        let bytes = batch.bytes().len();
-        let bytes_max = self.options.batch_bytes_max;
-        if bytes > bytes_max {
-            return Err(AppendError::TooLarge { bytes, bytes_max });
+        if batch.is_control() || (batch.producer_id() >= 0 && batch.base_sequence() == NO_SEQUENCE) {
+            return Err(AppendError::Refused("only coordinators write markers and unnumbered batches"));
         }
-        if batch.is_transactional() || batch.is_control() {
-            return Err(AppendError::Refused("transactions are not supported yet"));
-        }
+        let bytes = self.check_size(&batch)?;
         let reservation = self.reserve(bytes as u64)?;
         let producer = batch.producer();
         // Copying, if needed, happens before the lock.
         let unshared = batch.into_unshared();
         let mut state = self.state();
         state.check_open()?;
-        let group = state.forming_group(bytes, self.options.group_bytes_max);
-        let partition = state.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
-        let partition = partition.ok_or(AppendError::UnknownPartition(tp))?;
-        if let Verdict::Repeated(sent) = partition.producers.check(&producer)? {
+        let group = state.forming_group(bytes + FRAME_BYTES, self.options.group_bytes_max);
+        if let Verdict::Repeated(sent) = state.writable(tp)?.producers.check(&producer)? {
             state.stats.duplicates += 1;
             return Ok(self.ticket(sent.base_offset, sent.last_offset, sent.group));
         }
-        let batch = unshared.at(partition.log_end_offset);
-        partition.producers.sent(&batch, group, partition.high_watermark);
-        let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
-        partition.log_end_offset = batch.next_offset();
-        partition.tail.push_back(TailBatch { batch: batch.clone(), _reservation: Some(reservation) });
-        state.cached.push_back((tp, base_offset));
-        state.memory_bytes += bytes as u64;
-        state.unmaterialised_bytes += bytes as u64;
-        state.stats.batches += 1;
-        state.stats.bytes += bytes as u64;
-        state.stats.records += u64::from(batch.record_count().unsigned_abs());
-        state.submit(group, Frame { kind: FrameKind::Batch, tp, batch: Some(batch) });
+        let (base_offset, last_offset) = state.submit_batch(group, tp, unshared, reservation)?;
         drop(state);
         self.writer_wanted.notify_one();
         Ok(self.ticket(base_offset, last_offset, group))
+    }
+
+    /// Appends all or nothing, whatever happens: they share a group.
+    pub(crate) fn append_all(
+        &self,
+        batches: Vec<(TopicPartition, LogBatch)>,
+    ) -> Result<Vec<Ticket>, AppendError> {
+        let mut bytes = 0;
+        let mut ready = Vec::with_capacity(batches.len());
+        for (tp, batch) in batches {
+            let len = self.check_size(&batch)?;
+            bytes += len + FRAME_BYTES;
+            let reservation = self.reserve(len as u64)?;
+            ready.push((tp, batch.producer(), batch.into_unshared(), reservation));
+        }
+        let bytes_max = self.options.group_bytes_max;
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        let mut state = self.state();
+        state.check_open()?;
+        for (tp, producer, ..) in &ready {
+            // A numbered batch that repeats another has no place among others.
+            if state.writable(*tp)?.producers.check(producer)? != Verdict::Append {
+                return Err(AppendError::Refused("a repeated batch among batches appended together"));
+            }
+        }
+        let group = state.forming_group(bytes, bytes_max);
+        let mut tickets = Vec::with_capacity(ready.len());
+        for (tp, _, unshared, reservation) in ready {
+            let (base_offset, last_offset) = state.submit_batch(group, tp, unshared, reservation)?;
+            tickets.push(self.ticket(base_offset, last_offset, group));
+        }
+        drop(state);
+        self.writer_wanted.notify_one();
+        Ok(tickets)
+    }
+
+    fn check_size(&self, batch: &LogBatch) -> Result<usize, AppendError> {
+        let (bytes, bytes_max) = (batch.bytes().len(), self.options.batch_bytes_max);
+        if bytes > bytes_max { Err(AppendError::TooLarge { bytes, bytes_max }) } else { Ok(bytes) }
     }
 
     fn reserve(&self, bytes: u64) -> Result<Reservation, AppendError> {
@@ -197,9 +227,10 @@ impl Core {
         if state.deleted.contains(&tp) {
             return Err(AppendError::Refused("a deleted partition is not made again"));
         }
-        let group = state.forming_group(0, self.options.group_bytes_max);
-        state.partitions.insert(tp, Partition { created_in: group, ..Partition::default() });
-        state.submit(group, Frame { kind: FrameKind::Create, tp, batch: None });
+        let group = state.forming_group(FRAME_BYTES, self.options.group_bytes_max);
+        let options = PartitionOptions::default().checked(&self.options);
+        state.partitions.insert(tp, Partition { created_in: group, options, ..Partition::default() });
+        state.submit(group, Frame::new(tp, Change::Create));
         self.writer_wanted.notify_one();
         Ok(self.ticket(0, -1, group))
     }
@@ -208,12 +239,36 @@ impl Core {
     pub(crate) fn submit_delete(&self, tp: TopicPartition) -> Result<Ticket, AppendError> {
         let mut state = self.state();
         state.check_open()?;
-        let group = state.forming_group(0, self.options.group_bytes_max);
-        let partition = state.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
-        partition.ok_or(AppendError::UnknownPartition(tp))?.deleting = true;
-        state.submit(group, Frame { kind: FrameKind::Delete, tp, batch: None });
+        let group = state.forming_group(FRAME_BYTES, self.options.group_bytes_max);
+        state.writable(tp)?.deleting = true;
+        state.submit(group, Frame::new(tp, Change::Delete));
         self.writer_wanted.notify_one();
         Ok(self.ticket(0, -1, group))
+    }
+
+    /// Deletes records below `offset`; the ticket says when that is durable.
+    pub(crate) fn submit_trim(&self, tp: TopicPartition, offset: Offset) -> Result<Ticket, AppendError> {
+        let mut state = self.state();
+        state.check_open()?;
+        let bounds = state.writable(tp)?.bounds();
+        if !(0..=bounds.high_watermark).contains(&offset) {
+            return Err(AppendError::OffsetOutOfRange { offset, bounds });
+        }
+        if offset <= bounds.log_start_offset {
+            return Ok(self.ticket(bounds.log_start_offset, bounds.log_start_offset, state.published));
+        }
+        let group = state.forming_group(FRAME_BYTES + TRIM_BYTES, self.options.group_bytes_max);
+        state.submit(group, Frame::new(tp, Change::Trim(offset)));
+        self.writer_wanted.notify_one();
+        Ok(self.ticket(offset, offset, group))
+    }
+
+    pub(crate) fn configure(&self, tp: TopicPartition, options: PartitionOptions) -> Result<(), LogError> {
+        let options = options.checked(&self.options);
+        let mut state = self.state();
+        let partition = state.partitions.get_mut(&tp).ok_or(LogError::UnknownPartition(tp))?;
+        partition.options = options;
+        Ok(())
     }
 
     pub(crate) fn wake_at(&self, tp: TopicPartition, offset: Offset, waker: &Waker) {
@@ -330,10 +385,41 @@ impl State {
         self.unmaterialised_bytes.saturating_sub(forming as u64 + self.writing_bytes)
     }
 
-    /// Number of the group that a frame with `bytes` of payload would join.
+    /// A partition that takes changes.
+    fn writable(&mut self, tp: TopicPartition) -> Result<&mut Partition, AppendError> {
+        let partition = self.partitions.get_mut(&tp).filter(|partition| !partition.deleting);
+        partition.ok_or(AppendError::UnknownPartition(tp))
+    }
+
+    /// Gives a checked batch its offsets, first and last, and adds it to `group`.
+    fn submit_batch(
+        &mut self,
+        group: u64,
+        tp: TopicPartition,
+        batch: Unshared,
+        reservation: Reservation,
+    ) -> Result<(Offset, Offset), AppendError> {
+        let partition = self.writable(tp)?;
+        let batch = batch.at(partition.log_end_offset);
+        partition.producers.apply(&batch, group);
+        let (base_offset, last_offset) = (batch.base_offset(), batch.last_offset());
+        partition.log_end_offset = batch.next_offset();
+        partition.tail.push_back(TailBatch { batch: batch.clone(), _reservation: Some(reservation) });
+        let bytes = batch.bytes().len() as u64;
+        self.cached.push_back((tp, base_offset));
+        self.memory_bytes += bytes;
+        self.unmaterialised_bytes += bytes;
+        self.stats.batches += 1;
+        self.stats.bytes += bytes;
+        self.stats.records += u64::from(batch.record_count().unsigned_abs());
+        self.submit(group, Frame::new(tp, Change::Batch(batch)));
+        Ok((base_offset, last_offset))
+    }
+
+    /// Number of the group that frames of `bytes` bytes would join, all of them.
     fn forming_group(&self, bytes: usize, bytes_max: usize) -> u64 {
         match self.forming.back() {
-            Some(group) if group.bytes + bytes + FRAME_BYTES <= bytes_max => group.number,
+            Some(group) if group.bytes + bytes <= bytes_max => group.number,
             _ => self.next_group,
         }
     }

@@ -140,6 +140,14 @@ pub enum AppendError {
         /// The limit.
         bytes_max: usize,
     },
+    /// An offset to delete up to that is not between 0 and the high watermark.
+    #[error("offset {offset} is out of range, expected 0..={}", .bounds.high_watermark)]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// What is there.
+        bounds: Bounds,
+    },
     /// The batch asks for something the log does not do.
     #[error("batch refused: {0}")]
     Refused(&'static str),

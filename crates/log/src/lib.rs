@@ -25,10 +25,14 @@ mod partition;
 mod producers;
 mod segment;
 mod ticket;
+mod transactions;
 mod wal;
 
-pub use batch::{BATCH_HEADER_BYTES, BatchBuilder, BatchError, Compression, LogBatch, Record};
+pub use batch::{
+    BATCH_HEADER_BYTES, BatchBuilder, BatchError, Compression, LogBatch, Marker, MarkerKind, Record,
+};
 pub use error::{AppendError, LogError, ReadError};
 pub use log::{Bounds, Log, LogStats, ReadRange, RecoveryReport};
-pub use options::LogOptions;
+pub use options::{LogOptions, PartitionOptions};
 pub use ticket::Ticket;
+pub use transactions::{AbortedTransaction, OpenTransaction, ProducerState};

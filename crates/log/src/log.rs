@@ -13,7 +13,10 @@ use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicPartition};
 
 use crate::core::Core;
 use crate::ticket::Drive;
-use crate::{AppendError, LogBatch, LogError, LogOptions, ReadError, Ticket};
+use crate::{
+    AbortedTransaction, AppendError, LogBatch, LogError, LogOptions, OpenTransaction, PartitionOptions,
+    ProducerState, ReadError, Ticket,
+};
 use threads::Threads;
 
 /// The offsets of a partition: `log_start_offset <= last_stable_offset <= high_watermark <=
@@ -190,6 +193,42 @@ impl Log {
         Ok(self.0.core.submit_create(tp)?.wait()?)
     }
 
+    /// Makes several empty partitions; those that are there are left alone. Durable when it returns.
+    ///
+    /// # Errors
+    /// If the log cannot write.
+    pub fn create_partitions(&self, tps: &[TopicPartition]) -> Result<(), LogError> {
+        let tickets: Result<Vec<_>, _> = tps.iter().map(|tp| self.0.core.submit_create(*tp)).collect();
+        Ok(tickets?.into_iter().try_for_each(Ticket::wait)?)
+    }
+
+    /// Removes several partitions and their records. Durable when it returns.
+    ///
+    /// # Errors
+    /// If one of them does not exist (those before it are removed), or the log cannot write.
+    pub fn delete_partitions(&self, tps: &[TopicPartition]) -> Result<(), LogError> {
+        let tickets: Result<Vec<_>, _> = tps.iter().map(|tp| self.0.core.submit_delete(*tp)).collect();
+        Ok(tickets?.into_iter().try_for_each(Ticket::wait)?)
+    }
+
+    /// Says how a partition keeps its records from now on. Not remembered over restarts: whoever
+    /// knows the topic's settings says so again.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn configure(&self, tp: TopicPartition, options: PartitionOptions) -> Result<(), LogError> {
+        self.0.core.configure(tp, options)
+    }
+
+    /// Deletes the records below `log_start_offset`; the ticket says when that is durable. Nothing
+    /// happens if they are deleted already.
+    ///
+    /// # Errors
+    /// If the offset is negative or above the high watermark, or there is no such partition.
+    pub fn trim(&self, tp: TopicPartition, log_start_offset: Offset) -> Result<Ticket, AppendError> {
+        self.0.core.submit_trim(tp, log_start_offset)
+    }
+
     /// Removes a partition and its records. Durable when it returns.
     ///
     /// # Errors
@@ -203,13 +242,59 @@ impl Log {
         self.0.core.partitions()
     }
 
-    /// Gives the batch its offsets and hands it to the writer. The order of calls is the order in
-    /// the partition. A batch that an idempotent producer repeats gets the original's ticket.
+    /// Gives a producer's batch its offsets and hands it to the writer. The order of calls is the
+    /// order in the partition. A batch that an idempotent producer repeats gets the original's ticket.
     ///
     /// # Errors
     /// See [`AppendError`]; then nothing was appended.
     pub fn append(&self, tp: TopicPartition, batch: LogBatch) -> Result<Ticket, AppendError> {
         self.0.core.append(tp, batch)
+    }
+
+    /// Appends several batches, all or nothing, also over a crash: how a coordinator ends a
+    /// transaction. They may be markers, and batches without sequence written for a producer.
+    /// One ticket each, in order.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; `TooLarge` if together they exceed `group_bytes_max`. Then nothing was
+    /// appended.
+    pub fn append_all(&self, batches: Vec<(TopicPartition, LogBatch)>) -> Result<Vec<Ticket>, AppendError> {
+        self.0.core.append_all(batches)
+    }
+
+    /// Aborted transactions that have records in `[from, to)`, by the offset of their marker: what a
+    /// read_committed reader of these offsets must skip.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn aborted_transactions(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        self.0.core.aborted_transactions(tp, from, to)
+    }
+
+    /// The producers that a partition remembers, by id.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn producers(&self, tp: TopicPartition) -> Result<Vec<ProducerState>, ReadError> {
+        self.0.core.producers(tp)
+    }
+
+    /// Transactions without a marker in any partition.
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.0.core.open_transactions()
+    }
+
+    /// Bytes of a partition's records.
+    ///
+    /// # Errors
+    /// If there is no such partition.
+    pub fn partition_bytes(&self, tp: TopicPartition) -> Result<u64, ReadError> {
+        self.0.core.partition_bytes(tp)
     }
 
     /// Whole batches from the one that contains `from`, at most `bytes_max` bytes, but always

@@ -19,7 +19,7 @@ pub struct LogOptions {
     pub wal_zero_bytes: u64,
     /// How many write-ahead files may exist; when all are in use, appends wait for a checkpoint.
     pub wal_files_max: usize,
-    /// A partition rolls to a new segment at this size.
+    /// A partition rolls to a new segment at this size at the latest, whatever its own options say.
     pub segment_bytes_max: u64,
     /// Batches are written to segments once this many bytes wait.
     pub materialise_bytes: u64,
@@ -75,5 +75,61 @@ impl LogOptions {
             return Err(LogError::Options(format!("segment_bytes_max is {max}, expected at most 1 GiB")));
         }
         Ok(())
+    }
+}
+
+/// How one partition keeps its records: what a topic's settings mean to the log. Sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionOptions {
+    /// A new segment begins at this size (`segment.bytes`).
+    pub segment_bytes_max: u64,
+    /// A new segment begins once a record is so much younger than the segment's first, ms
+    /// (`segment.ms`).
+    pub segment_ms: i64,
+    /// Whether whole segments are deleted by age and size (`cleanup.policy=delete`).
+    pub delete: bool,
+    /// With `delete`: a segment goes once its youngest record is so old, ms (`retention.ms`).
+    pub retention_ms: Option<i64>,
+    /// With `delete`: the oldest segments go while the rest is at least so large
+    /// (`retention.bytes`).
+    pub retention_bytes: Option<u64>,
+    /// Whether only the last record of each key is kept (`cleanup.policy=compact`).
+    pub compact: bool,
+    /// With `compact`: records younger than this stay as they are, ms (`min.compaction.lag.ms`).
+    pub min_compaction_lag_ms: i64,
+    /// With `compact`: records older than this are compacted whatever the dirty ratio, ms
+    /// (`max.compaction.lag.ms`).
+    pub max_compaction_lag_ms: i64,
+    /// With `compact`: a tombstone goes so long after compaction first met it, ms
+    /// (`delete.retention.ms`).
+    pub delete_retention_ms: i64,
+    /// With `compact`: compaction starts once this part of the bytes is new, in thousandths
+    /// (`min.cleanable.dirty.ratio`).
+    pub min_dirty_per_mille: u64,
+}
+
+impl Default for PartitionOptions {
+    /// Kafka's defaults, but nothing is deleted.
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 1 << 30,
+            segment_ms: 7 * 24 * 3_600_000,
+            delete: false,
+            retention_ms: None,
+            retention_bytes: None,
+            compact: false,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 24 * 3_600_000,
+            min_dirty_per_mille: 500,
+        }
+    }
+}
+
+impl PartitionOptions {
+    /// Within the limits of the log.
+    pub(crate) fn checked(mut self, log: &LogOptions) -> Self {
+        self.segment_bytes_max = self.segment_bytes_max.min(log.segment_bytes_max);
+        self
     }
 }

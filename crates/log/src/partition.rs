@@ -8,19 +8,28 @@ use highwater_env::{Offset, Reservation};
 
 use crate::producers::Producers;
 use crate::segment::Segment;
-use crate::{Bounds, LogBatch};
+use crate::transactions::AbortedTransaction;
+use crate::{Bounds, LogBatch, PartitionOptions};
 
 /// Offsets: segments hold `[log_start_offset, materialised)`, the tail holds
 /// `[its first batch, log_end_offset)`; the tail starts at or before `materialised`.
 #[derive(Default)]
 pub(crate) struct Partition {
+    pub(crate) options: PartitionOptions,
     pub(crate) log_start_offset: Offset,
     pub(crate) high_watermark: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) materialised: Offset,
+    /// Compaction has been over all records below it.
+    pub(crate) cleaned_until: Offset,
     pub(crate) tail: VecDeque<TailBatch>,
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// By all that was appended.
     pub(crate) producers: Producers,
+    /// By what is durable: what is left of `producers` when appends are given up.
+    pub(crate) durable_producers: Producers,
+    /// Aborted transactions that end at or above `log_start_offset`, by the offset of their marker.
+    pub(crate) aborted: VecDeque<AbortedTransaction>,
     /// Who waits for the high watermark to pass an offset.
     pub(crate) waiters: Vec<(Offset, Waker)>,
     /// The group that makes it, to wait for when it is made twice; 0 once recovered.
@@ -39,11 +48,32 @@ impl Partition {
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             log_start_offset: self.log_start_offset,
-            // Transactions are refused so far, so that none can be open.
-            last_stable_offset: self.high_watermark,
+            last_stable_offset: self.durable_producers.first_open().unwrap_or(self.high_watermark),
             high_watermark: self.high_watermark,
             log_end_offset: self.log_end_offset,
         }
+    }
+
+    /// The next batch is durable.
+    pub(crate) fn publish(&mut self, batch: &LogBatch, group: u64) {
+        assert_eq!(self.high_watermark, batch.base_offset(), "groups publish in order");
+        self.high_watermark = batch.next_offset();
+        self.aborted.extend(self.durable_producers.apply(batch, group));
+    }
+
+    /// Its records below `offset` are deleted, durably.
+    pub(crate) fn trim(&mut self, offset: Offset) {
+        self.log_start_offset = self.log_start_offset.max(offset);
+        while self.aborted.front().is_some_and(|aborted| aborted.last_offset < self.log_start_offset) {
+            self.aborted.pop_front();
+        }
+    }
+
+    /// Takes away the segments that hold nothing at or above the log start offset.
+    pub(crate) fn take_trimmed_segments(&mut self) -> Vec<Arc<Segment>> {
+        let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([self.materialised]);
+        let trimmed = ends.take_while(|end| *end <= self.log_start_offset).count();
+        self.segments.drain(..trimmed.min(self.segments.len())).collect()
     }
 
     /// Durable batches in memory from the one that contains `from`; `None` if that one is not in

@@ -20,7 +20,7 @@ use highwater_env::{Disk, DiskFile, Offset, OpenMode};
 
 use crate::batch::{self, BATCH_HEADER_BYTES, Peek};
 use crate::checkpoint::SegmentCheckpoint;
-use crate::{LogBatch, ReadError};
+use crate::{LogBatch, PartitionOptions, ReadError};
 use index::SparseIndex;
 
 /// Bytes read at a time when a segment is walked.
@@ -36,7 +36,12 @@ pub(crate) struct Segment {
 
 struct Content {
     bytes: u64,
+    /// Largest timestamp of the first batch; unknown (`None`) if it is empty or was written by an
+    /// earlier process.
+    first_timestamp: Option<i64>,
     max_timestamp: i64,
+    /// How often compaction has rewritten it.
+    generation: u32,
     index: Option<SparseIndex>,
     /// Whether the index files lag behind.
     index_stale: bool,
@@ -47,7 +52,9 @@ impl Segment {
     pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> io::Result<Self> {
         let content = Content {
             bytes: 0,
+            first_timestamp: None,
             max_timestamp: i64::MIN,
+            generation: 0,
             index: Some(SparseIndex::empty(base_offset)),
             index_stale: true,
         };
@@ -62,7 +69,9 @@ impl Segment {
     pub(crate) fn existing(disk: &Arc<dyn Disk>, dir: &Path, found: &SegmentCheckpoint) -> Self {
         let content = Content {
             bytes: found.bytes,
+            first_timestamp: None,
             max_timestamp: found.max_timestamp,
+            generation: found.generation,
             index: None,
             index_stale: false,
         };
@@ -92,15 +101,35 @@ impl Segment {
 
     pub(crate) fn checkpoint(&self) -> SegmentCheckpoint {
         let content = self.content();
-        let (bytes, max_timestamp) = (content.bytes, content.max_timestamp);
-        SegmentCheckpoint { base_offset: self.base_offset, bytes, max_timestamp }
+        SegmentCheckpoint {
+            base_offset: self.base_offset,
+            bytes: content.bytes,
+            max_timestamp: content.max_timestamp,
+            generation: content.generation,
+        }
     }
 
     /// Whether a batch may still be added.
-    pub(crate) fn has_room(&self, batch: &LogBatch, bytes_max: u64) -> bool {
-        let bytes = self.content().bytes;
-        let fits = bytes == 0 || bytes + batch.bytes().len() as u64 <= bytes_max;
-        fits && batch.last_offset() - self.base_offset <= i64::from(i32::MAX)
+    pub(crate) fn has_room(&self, batch: &LogBatch, options: &PartitionOptions) -> bool {
+        self.fitting(std::slice::from_ref(batch), options) > 0
+    }
+
+    /// How many of `batches`, from the first, still belong into it. An empty segment takes at least
+    /// one.
+    pub(crate) fn fitting(&self, batches: &[LogBatch], options: &PartitionOptions) -> usize {
+        let (mut bytes, first_timestamp) = {
+            let content = self.content();
+            (content.bytes, content.first_timestamp)
+        };
+        let first_timestamp = first_timestamp.or(batches.first().map(LogBatch::max_timestamp));
+        let fits = |batch: &LogBatch| {
+            let first = bytes == 0;
+            bytes += batch.bytes().len() as u64;
+            let age = batch.max_timestamp().saturating_sub(first_timestamp.unwrap_or(0));
+            let small = bytes <= options.segment_bytes_max && age <= options.segment_ms;
+            (first || small) && batch.last_offset() - self.base_offset <= i64::from(i32::MAX)
+        };
+        batches.iter().map(fits).take_while(|fits| *fits).count()
     }
 
     /// Adds batches behind the last one; not synced. One caller at a time.
@@ -115,6 +144,7 @@ impl Segment {
                 index.add(pos, len, batch.last_offset(), batch.max_timestamp());
             }
             content.bytes += len as u64;
+            content.first_timestamp.get_or_insert(batch.max_timestamp());
             content.max_timestamp = content.max_timestamp.max(batch.max_timestamp());
         }
         content.index_stale = true;
@@ -124,6 +154,17 @@ impl Segment {
     /// The file to be synced.
     pub(crate) fn log_file(&self) -> io::Result<Arc<dyn DiskFile>> {
         self.file().cloned()
+    }
+
+    /// Removes its files. Who has it open reads on.
+    pub(crate) fn remove_files(&self) -> io::Result<()> {
+        for extension in ["index", "timeindex", "txnindex", "log"] {
+            let path = self.path(extension);
+            if self.disk.exists(&path)? {
+                self.disk.remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Cuts what a crash left behind the last checkpointed batch; says how long the file was.
@@ -184,7 +225,8 @@ impl Segment {
                 Err(batch::BatchError::TooShort { needed, .. }) if pos + needed as u64 <= end => break,
                 Err(e) => return Err(self.corrupt(pos, e.to_string())),
             };
-            let batch = LogBatch::parse(rest.split_to(len)).map_err(|e| self.corrupt(pos, e.to_string()))?;
+            let batch =
+                LogBatch::parse_stored(rest.split_to(len)).map_err(|e| self.corrupt(pos, e.to_string()))?;
             if batch.base_offset() != due {
                 return Err(self.corrupt(pos, format!("base offset {}, expected {due}", batch.base_offset())));
             }

@@ -8,14 +8,15 @@
 //! page 1.. groups, each starting on a page; pages have 4096 bytes
 //!
 //! file header          group header           frame header
-//!  0  8 "HWWAL\0\0\0"   0  8 "HWGROUP\0"        0  1 kind: 1 batch, 2 create, 3 delete partition
-//!  8  4 version, 1      8  8 generation         1  3 zero
+//!  0  8 "HWWAL\0\0\0"   0  8 "HWGROUP\0"        0  1 kind: 1 batch, 2 create partition, 3 delete
+//!  8  4 version, 2      8  8 generation         1  3 zero         partition, 4 trim (version 2)
 //! 12  4 zero           16  8 sequence           4  4 payload length
 //! 16  8 generation     24  8 durable sequence   8 16 topic id
 //! 24  8 salt           32  4 frames            24  4 partition
 //! 32  8 first sequence 36  4 bytes of frames   28  4 CRC of bytes 0..28 and of the payload's
 //! 40 20 zero           40 20 zero                    first 21 bytes
-//! 60  4 CRC of 0..60   60  4 CRC of 0..60      32  . payload: a batch, else nothing
+//! 60  4 CRC of 0..60   60  4 CRC of 0..60      32  . payload: a batch, the log start offset a
+//!                                                   partition is trimmed to (8 bytes), else nothing
 //! ```
 //! Integers are little-endian; CRCs are CRC-32C, those of groups and frames start from the
 //! file's salt, so that neither leftovers of an earlier generation nor a producer's payload can
@@ -32,26 +33,62 @@
 mod recovery;
 mod writer;
 
-pub(crate) use recovery::{FrameFound, WalFileFound, find_files, scan};
+pub(crate) use recovery::{WalFileFound, find_files, scan};
 pub(crate) use writer::{WalSettings, WalWriter, WriteFailed};
 
-use highwater_env::{TopicId, TopicPartition};
+use bytes::Bytes;
+use highwater_env::{Offset, TopicId, TopicPartition};
 
+use crate::LogBatch;
 use crate::batch::PREFIX_BYTES;
+use crate::core::Frame;
 
 pub(crate) const PAGE: u64 = 4096;
-pub(crate) const WAL_VERSION: u32 = 1;
+pub(crate) const WAL_VERSION: u32 = 2;
+/// The oldest version that is still read.
+pub(crate) const WAL_VERSION_MIN: u32 = 1;
 const FILE_MAGIC: &[u8; 8] = b"HWWAL\0\0\0";
 const GROUP_MAGIC: &[u8; 8] = b"HWGROUP\0";
 pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const FRAME_BYTES: usize = 32;
 
-/// What a frame does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrameKind {
-    Batch,
+/// What a frame does to its partition.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Batch(LogBatch),
     Create,
     Delete,
+    /// Records below the offset are deleted.
+    Trim(Offset),
+}
+
+impl Change {
+    pub(crate) fn payload(&self) -> Bytes {
+        match self {
+            Self::Batch(batch) => batch.bytes().clone(),
+            Self::Trim(offset) => Bytes::copy_from_slice(&offset.to_le_bytes()),
+            Self::Create | Self::Delete => Bytes::new(),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Batch(_) => 1,
+            Self::Create => 2,
+            Self::Delete => 3,
+            Self::Trim(_) => 4,
+        }
+    }
+
+    fn decode(code: u8, payload: Bytes) -> Option<Self> {
+        match code {
+            1 => LogBatch::parse(payload).ok().map(Self::Batch),
+            2 => Some(Self::Create),
+            3 => Some(Self::Delete),
+            4 => Some(Self::Trim(Offset::from_le_bytes(payload[..].try_into().ok()?))),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +125,7 @@ impl FileHeader {
             return None;
         }
         let version = u32_at(bytes, 8);
-        if version != WAL_VERSION {
+        if !(WAL_VERSION_MIN..=WAL_VERSION).contains(&version) {
             return Some(Err(version));
         }
         let (generation, salt, first_sequence) = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32));
@@ -137,36 +174,21 @@ impl GroupHeader {
     }
 }
 
-pub(crate) fn encode_frame(
-    kind: FrameKind,
-    tp: TopicPartition,
-    payload: &[u8],
-    crc_seed: u32,
-) -> [u8; FRAME_BYTES] {
+pub(crate) fn encode_frame(frame: &Frame, crc_seed: u32) -> [u8; FRAME_BYTES] {
     let mut out = [0; FRAME_BYTES];
-    out[0] = match kind {
-        FrameKind::Batch => 1,
-        FrameKind::Create => 2,
-        FrameKind::Delete => 3,
-    };
-    let len = u32::try_from(payload.len()).expect("a batch is below batch_bytes_max");
+    out[0] = frame.change.code();
+    let len = u32::try_from(frame.payload.len()).expect("a batch is below batch_bytes_max");
     out[4..8].copy_from_slice(&len.to_le_bytes());
-    out[8..24].copy_from_slice(&tp.topic.0.to_le_bytes());
-    out[24..28].copy_from_slice(&tp.partition.to_le_bytes());
-    let crc = frame_crc(&out[..28], payload, crc_seed);
+    out[8..24].copy_from_slice(&frame.tp.topic.0.to_le_bytes());
+    out[24..28].copy_from_slice(&frame.tp.partition.to_le_bytes());
+    let crc = frame_crc(&out[..28], &frame.payload, crc_seed);
     out[28..].copy_from_slice(&crc.to_le_bytes());
     out
 }
 
-/// The frame at the start of `bytes`: kind, partition, payload length.
-pub(crate) fn decode_frame(bytes: &[u8], crc_seed: u32) -> Option<(FrameKind, TopicPartition, usize)> {
+/// Takes the frame at the start of `bytes`.
+pub(crate) fn decode_frame(bytes: &mut Bytes, crc_seed: u32) -> Option<(TopicPartition, Change)> {
     let header = bytes.get(..FRAME_BYTES)?;
-    let kind = match header[0] {
-        1 => FrameKind::Batch,
-        2 => FrameKind::Create,
-        3 => FrameKind::Delete,
-        _ => return None,
-    };
     let len = usize::try_from(u32_at(header, 4)).ok()?;
     let payload = bytes.get(FRAME_BYTES..FRAME_BYTES.checked_add(len)?)?;
     if frame_crc(&header[..28], payload, crc_seed) != u32_at(header, 28) {
@@ -174,7 +196,10 @@ pub(crate) fn decode_frame(bytes: &[u8], crc_seed: u32) -> Option<(FrameKind, To
     }
     let topic = u128::from_le_bytes(header[8..24].try_into().ok()?);
     let partition = i32::from_le_bytes(header[24..28].try_into().ok()?);
-    Some((kind, TopicPartition { topic: TopicId(topic), partition }, len))
+    let code = header[0];
+    let mut frame = bytes.split_to(FRAME_BYTES + len);
+    let change = Change::decode(code, frame.split_off(FRAME_BYTES))?;
+    Some((TopicPartition { topic: TopicId(topic), partition }, change))
 }
 
 fn frame_crc(header: &[u8], payload: &[u8], crc_seed: u32) -> u32 {

@@ -148,7 +148,10 @@ impl ParkedFetch {
         }
         for slice in waiting() {
             if let Some(tp) = slice.tp {
-                self.broker.log.wake_at(tp, slice.next_offset, context.waker());
+                // Records of an open transaction are there already: what is waited for is a marker.
+                let high_watermark = self.broker.log.bounds(tp).map_or(0, |bounds| bounds.high_watermark);
+                let next_offset = slice.next_offset.max(high_watermark);
+                self.broker.log.wake_at(tp, next_offset, context.waker());
             }
         }
         Poll::Pending

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{BATCH_HEADER_BYTES, CRC_START, LogBatch};
+use super::{BATCH_HEADER_BYTES, CONTROL, LogBatch, NO_SEQUENCE, TRANSACTIONAL};
 
 /// Collects records into one batch. Check [`BatchBuilder::bytes`] against the topic's limit.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub struct BatchBuilder {
     producer_id: i64,
     producer_epoch: i16,
     base_sequence: i32,
+    attributes: i16,
 }
 
 impl BatchBuilder {
@@ -29,14 +30,29 @@ impl BatchBuilder {
             max_timestamp_ms: i64::MIN,
             producer_id: -1,
             producer_epoch: -1,
-            base_sequence: -1,
+            base_sequence: NO_SEQUENCE,
+            attributes: 0,
         }
     }
 
-    /// Marks the batch as an idempotent producer's; `base_sequence` is the first record's.
+    /// Marks the batch as an idempotent producer's; `base_sequence` is the first record's, -1 if the
+    /// coordinator writes it in the producer's name.
     #[must_use]
     pub fn with_producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
         (self.producer_id, self.producer_epoch, self.base_sequence) = (id, epoch, base_sequence);
+        self
+    }
+
+    /// Makes the batch part of its producer's transaction.
+    #[must_use]
+    pub fn transactional(mut self) -> Self {
+        self.attributes |= TRANSACTIONAL;
+        self
+    }
+
+    /// Makes the batch a transaction's marker.
+    pub(super) fn control(mut self) -> Self {
+        self.attributes |= CONTROL;
         self
     }
 
@@ -99,7 +115,7 @@ impl BatchBuilder {
         header.put_i32(0);
         header.put_i8(2);
         header.put_u32(0);
-        header.put_i16(0);
+        header.put_i16(self.attributes);
         header.put_i32(self.count - 1);
         header.put_i64(self.base_timestamp_ms);
         header.put_i64(self.max_timestamp_ms);
@@ -107,8 +123,7 @@ impl BatchBuilder {
         header.put_i16(self.producer_epoch);
         header.put_i32(self.base_sequence);
         header.put_i32(self.count);
-        let crc = crc32c::crc32c(&self.encoded[CRC_START..]);
-        self.encoded[17..21].copy_from_slice(&crc.to_be_bytes());
+        super::seal(&mut self.encoded);
         // The batch stays in memory for long: not with what was kept free for more records.
         let encoded = match self.encoded.capacity() / 2 > self.encoded.len() {
             true => BytesMut::from(&self.encoded[..]),

@@ -1,6 +1,6 @@
 //! Kafka's compression codecs, with a bound on what they inflate to.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use super::{BatchError, invalid};
 
@@ -22,6 +22,8 @@ pub enum Compression {
 /// First bytes of xerial's framing, followed by two version numbers of 4 bytes each.
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
+/// Bytes compressed as one block, as Java clients do.
+const XERIAL_BLOCK_BYTES: usize = 32 << 10;
 /// Smallest and largest log2 of the zstd window accepted: what level 19 needs, what Java accepts.
 const ZSTD_WINDOW_LOG: std::ops::RangeInclusive<u32> = 23..=27;
 
@@ -36,6 +38,51 @@ impl Compression {
             4 => Self::Zstd,
             code => return Err(BatchError::UnknownCompression(code)),
         })
+    }
+
+    /// Its code in a batch's attributes.
+    pub(super) fn code(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Gzip => 1,
+            Self::Snappy => 2,
+            Self::Lz4 => 3,
+            Self::Zstd => 4,
+        }
+    }
+
+    /// Compresses `input`, in the framing that every Kafka client reads, at the codec's default level.
+    pub(super) fn deflate(self, input: &[u8]) -> Result<Vec<u8>, BatchError> {
+        match self {
+            Self::None => Ok(input.to_vec()),
+            Self::Gzip => {
+                let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                out.write_all(input).and_then(|()| out.finish()).map_err(|e| self.failed(e))
+            }
+            Self::Snappy => self.snap(input),
+            Self::Lz4 => {
+                let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                out.write_all(input).map_err(|e| self.failed(e))?;
+                out.finish().map_err(|e| self.failed(e))
+            }
+            Self::Zstd => {
+                zstd::stream::encode_all(input, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(|e| self.failed(e))
+            }
+        }
+    }
+
+    /// Xerial's framing: what Java clients write and all others read.
+    fn snap(self, input: &[u8]) -> Result<Vec<u8>, BatchError> {
+        let mut out = XERIAL_MAGIC.to_vec();
+        out.extend_from_slice(&1_i32.to_be_bytes());
+        out.extend_from_slice(&1_i32.to_be_bytes());
+        for block in input.chunks(XERIAL_BLOCK_BYTES) {
+            let block = snap::raw::Encoder::new().compress_vec(block).map_err(|e| self.failed(e))?;
+            let len = i32::try_from(block.len()).map_err(|e| self.failed(e))?;
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(&block);
+        }
+        Ok(out)
     }
 
     /// Kafka's name of the codec.

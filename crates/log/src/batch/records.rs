@@ -34,20 +34,28 @@ pub struct Record {
     pub headers: Vec<(Bytes, Option<Bytes>)>,
 }
 
-pub(super) fn read(batch: &LogBatch, inflated_bytes_max: usize) -> Result<Vec<Record>, BatchError> {
+/// The records' bytes, inflated to at most `inflated_bytes_max`.
+pub(super) fn inflated(batch: &LogBatch, inflated_bytes_max: usize) -> Result<Bytes, BatchError> {
     let encoded = batch.bytes.slice(BATCH_HEADER_BYTES..);
-    let records = match batch.compression() {
-        Compression::None => encoded,
-        codec => Bytes::from(codec.inflate(&encoded, inflated_bytes_max)?),
-    };
+    match batch.compression() {
+        Compression::None => Ok(encoded),
+        // A batch that compaction left no record may have no block either.
+        _ if encoded.is_empty() && batch.record_count() == 0 => Ok(encoded),
+        codec => Ok(Bytes::from(codec.inflate(&encoded, inflated_bytes_max)?)),
+    }
+}
+
+pub(super) fn read(batch: &LogBatch, inflated_bytes_max: usize) -> Result<Vec<Record>, BatchError> {
+    let records = inflated(batch, inflated_bytes_max)?;
     let count = usize::try_from(batch.record_count()).map_err(|_| invalid("negative record count"))?;
     if count > records.len() / RECORD_BYTES_MIN {
         return Err(invalid(format!("{count} records in {} bytes", records.len())));
     }
     let mut input = Input { bytes: records, at: 0 };
-    let mut out = Vec::with_capacity(count);
+    let mut out: Vec<Record> = Vec::with_capacity(count);
     for index in 0..count {
-        out.push(input.record(batch, index)?);
+        let due = out.last().map_or(batch.base_offset(), |record| record.offset + 1);
+        out.push(input.record(batch, index, due)?);
     }
     if input.at != input.bytes.len() {
         return Err(invalid(format!("{} bytes after the last record", input.bytes.len() - input.at)));
@@ -61,7 +69,8 @@ struct Input {
 }
 
 impl Input {
-    fn record(&mut self, batch: &LogBatch, index: usize) -> Result<Record, BatchError> {
+    /// `due`: the lowest offset it may have; its very offset unless records are missing.
+    fn record(&mut self, batch: &LogBatch, index: usize, due: Offset) -> Result<Record, BatchError> {
         let len = self.varint()?;
         let len = usize::try_from(len).map_err(|_| invalid(format!("record {index} of length {len}")))?;
         let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
@@ -69,7 +78,8 @@ impl Input {
         self.byte()?;
         let timestamp_delta = self.varlong()?;
         let offset_delta = self.varint()?;
-        if usize::try_from(offset_delta) != Ok(index) {
+        let offset = batch.base_offset().saturating_add(i64::from(offset_delta));
+        if offset < due || offset > batch.last_offset() || (offset > due && !batch.has_gaps()) {
             return Err(invalid(format!("record {index} has offset delta {offset_delta}")));
         }
         let key = self.nullable()?;
@@ -82,7 +92,6 @@ impl Input {
             true => batch.max_timestamp(),
             false => batch.base_timestamp().wrapping_add(timestamp_delta),
         };
-        let offset = batch.base_offset() + i64::from(offset_delta);
         Ok(Record { offset, timestamp_ms, key, value, headers })
     }
 

@@ -1,11 +1,12 @@
 //! Group commit: write, sync, publish; and what happens when that fails.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::{Core, Frame, Group, State};
 use crate::error::is_disk_full;
-use crate::wal::{FrameKind, WriteFailed};
+use crate::wal::{Change, WriteFailed};
 use crate::{AppendError, LogError};
 
 impl Core {
@@ -76,18 +77,22 @@ impl Core {
         state.disk_full = false;
         let mut due: Vec<Waker> = Vec::new();
         for frame in group.frames {
-            match (frame.kind, frame.batch) {
-                (FrameKind::Batch, Some(batch)) => {
+            match frame.change {
+                Change::Batch(batch) => {
                     if let Some(partition) = state.partitions.get_mut(&frame.tp) {
-                        assert_eq!(partition.high_watermark, batch.base_offset(), "groups publish in order");
-                        partition.high_watermark = batch.next_offset();
+                        partition.publish(&batch, group.number);
                         if !partition.waiters.is_empty() {
                             due.extend(partition.due_waiters());
                         }
                     }
                 }
-                (FrameKind::Delete, _) => due.extend(state.remove(frame.tp)),
-                (FrameKind::Batch | FrameKind::Create, _) => {}
+                Change::Trim(offset) => {
+                    if let Some(partition) = state.partitions.get_mut(&frame.tp) {
+                        partition.trim(offset);
+                    }
+                }
+                Change::Delete => due.extend(state.remove(frame.tp)),
+                Change::Create => {}
             }
         }
         state.writing_bytes = 0;
@@ -108,9 +113,17 @@ impl Core {
         let mut refused = vec![group];
         refused.extend(state.forming.drain(..));
         let last = refused.last().map_or(first, |group| group.number);
+        let mut touched = HashSet::new();
         for group in refused.into_iter().rev() {
             for frame in group.frames.into_iter().rev() {
+                touched.insert(frame.tp);
                 state.take_back(frame);
+            }
+        }
+        for tp in touched {
+            if let Some(partition) = state.partitions.get_mut(&tp) {
+                // Nothing beyond what is durable is left.
+                partition.producers = partition.durable_producers.clone();
             }
         }
         state.checkpoint_wanted = true;
@@ -177,19 +190,18 @@ impl State {
 
     fn take_back(&mut self, frame: Frame) {
         let Some(partition) = self.partitions.get_mut(&frame.tp) else { return };
-        match (frame.kind, frame.batch) {
-            (FrameKind::Batch, Some(batch)) => {
+        match frame.change {
+            Change::Batch(batch) => {
                 partition.log_end_offset = batch.base_offset();
                 partition.tail.pop_back();
-                partition.producers.take_back(&batch);
                 self.cached.pop_back();
                 let bytes = batch.bytes().len() as u64;
                 self.memory_bytes -= bytes;
                 self.unmaterialised_bytes -= bytes;
             }
-            (FrameKind::Create, _) => drop(self.partitions.remove(&frame.tp)),
-            (FrameKind::Delete, _) => partition.deleting = false,
-            (FrameKind::Batch, None) => {}
+            Change::Create => drop(self.partitions.remove(&frame.tp)),
+            Change::Delete => partition.deleting = false,
+            Change::Trim(_) => {}
         }
     }
 }

@@ -5,23 +5,41 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use highwater_env::{Offset, TopicPartition};
 
-use super::{Core, SegmentsAtWork};
+use super::{Core, SegmentsAtWork, State};
 use crate::checkpoint::{Checkpoint, PartitionCheckpoint};
+use crate::partition::Partition;
 use crate::segment::Segment;
-use crate::{LogBatch, LogError};
+use crate::{LogBatch, LogError, PartitionOptions};
 
 /// What is to be written for one partition.
 struct Run {
     tp: TopicPartition,
     batches: Vec<LogBatch>,
     active: Option<Arc<Segment>>,
+    options: PartitionOptions,
+}
+
+impl Run {
+    fn of(tp: TopicPartition, partition: &Partition) -> Self {
+        let active = partition.segments.last().cloned();
+        Self { tp, batches: partition.unmaterialised(), active, options: partition.options.clone() }
+    }
+}
+
+/// What waits for segments, by partition.
+fn runs(state: &State) -> Vec<Run> {
+    let waiting = state.partitions.iter().filter(|(_, p)| p.materialised < p.high_watermark);
+    let mut runs: Vec<Run> = waiting.map(|(tp, partition)| Run::of(*tp, partition)).collect();
+    runs.sort_by_key(|run| run.tp);
+    runs
 }
 
 impl Core {
     /// Writes durable batches to segments, without syncing.
     pub(crate) fn materialise(&self) -> Result<(), LogError> {
         let mut at_work = self.segments_at_work();
-        self.write_runs(&mut at_work, self.runs())
+        let runs = runs(&self.state());
+        self.write_runs(&mut at_work, runs)
     }
 
     /// Writes and syncs segments and records what they hold: write-ahead files up to here can be
@@ -33,11 +51,12 @@ impl Core {
         let written = self.write_runs(&mut at_work, runs);
         let done = written.and_then(|()| {
             self.sync_segments(&mut at_work)?;
-            let state = self.state();
+            let mut state = self.state();
             for (partition, end) in checkpoint.partitions.iter_mut().zip(ends) {
                 // Deleted meanwhile: recovery needs it for what the write-ahead log holds up to there.
-                let Some(live) = state.partitions.get(&partition.tp) else { continue };
+                let Some(live) = state.partitions.get_mut(&partition.tp) else { continue };
                 assert_eq!(live.materialised, end, "all durable batches were written");
+                at_work.doomed.extend(live.take_trimmed_segments());
                 partition.segments = live.segments.iter().map(|segment| segment.checkpoint()).collect();
             }
             drop(state);
@@ -60,7 +79,17 @@ impl Core {
         state.checkpoint_wanted = false;
         state.stats.checkpoints += 1;
         drop(state);
-        self.remove_dirs(&mut at_work, &removed)
+        self.remove_dirs(&mut at_work, &removed)?;
+        self.remove_doomed(&mut at_work)
+    }
+
+    /// Removes the files of segments that the checkpoint no longer names.
+    fn remove_doomed(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+        while let Some(segment) = at_work.doomed.last() {
+            segment.remove_files().map_err(LogError::io("remove", &segment.path("log")))?;
+            at_work.doomed.pop();
+        }
+        Ok(())
     }
 
     /// Removes the segments of partitions whose deletion is durable.
@@ -69,6 +98,7 @@ impl Core {
         for tp in removed {
             let dir = self.layout.partition(*tp);
             at_work.dirty.retain(|segment| !segment.path("log").starts_with(&dir));
+            at_work.doomed.retain(|segment| !segment.path("log").starts_with(&dir));
             self.disk.remove_dir_all(&dir).map_err(LogError::io("remove", &dir))?;
         }
         Ok(())
@@ -94,19 +124,6 @@ impl Core {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn runs(&self) -> Vec<Run> {
-        let state = self.state();
-        let run = |(tp, partition): (&TopicPartition, &crate::partition::Partition)| Run {
-            tp: *tp,
-            batches: partition.unmaterialised(),
-            active: partition.segments.last().cloned(),
-        };
-        let waiting = state.partitions.iter().filter(|(_, p)| p.materialised < p.high_watermark);
-        let mut runs: Vec<Run> = waiting.map(run).collect();
-        runs.sort_by_key(|run| run.tp);
-        runs
-    }
-
     /// One moment: what is durable, and what of it must still be written.
     fn snapshot(&self) -> (Checkpoint, Vec<Run>, Vec<TopicPartition>) {
         let mut state = self.state();
@@ -118,21 +135,16 @@ impl Core {
                 tp: *tp,
                 log_start_offset: partition.log_start_offset,
                 next_offset: partition.high_watermark,
+                cleaned_until: partition.cleaned_until,
                 segments: Vec::new(),
-                producers: partition.producers.below(partition.high_watermark),
+                producers: partition.durable_producers.iter().map(|(id, p)| (id, p.clone())).collect(),
+                aborted: partition.aborted.iter().copied().collect(),
             })
             .collect();
         partitions.sort_by_key(|partition| partition.tp);
         let checkpoint = Checkpoint { sequence: state.wal_durable, partitions };
         let removed = std::mem::take(&mut state.removed);
-        let mut runs = Vec::new();
-        for (tp, partition) in &state.partitions {
-            if partition.materialised < partition.high_watermark {
-                let active = partition.segments.last().cloned();
-                runs.push(Run { tp: *tp, batches: partition.unmaterialised(), active });
-            }
-        }
-        runs.sort_by_key(|run| run.tp);
+        let runs = runs(&state);
         (checkpoint, runs, removed)
     }
 
@@ -149,10 +161,10 @@ impl Core {
         let mut rest = &run.batches[..];
         while let Some(first) = rest.first() {
             let segment = match run.active.take() {
-                Some(active) if active.has_room(first, self.options.segment_bytes_max) => active,
+                Some(active) if active.has_room(first, &run.options) => active,
                 full => self.roll(at_work, &run, full, &dir, first.base_offset())?,
             };
-            let n = self.fitting(&segment, rest);
+            let n = segment.fitting(rest, &run.options);
             let (now, later) = rest.split_at(n);
             segment.append(now).map_err(LogError::io("write", &segment.path("log")))?;
             if !at_work.dirty.iter().any(|dirty| Arc::ptr_eq(dirty, &segment)) {
@@ -163,17 +175,6 @@ impl Core {
             rest = later;
         }
         Ok(())
-    }
-
-    /// How many of `batches` still belong into `segment`, at least one.
-    fn fitting(&self, segment: &Segment, batches: &[LogBatch]) -> usize {
-        let mut bytes = segment.checkpoint().bytes;
-        let fits = |batch: &LogBatch| {
-            bytes += batch.bytes().len() as u64;
-            bytes <= self.options.segment_bytes_max
-                && batch.last_offset() - segment.base_offset <= i64::from(i32::MAX)
-        };
-        batches.iter().map(fits).take_while(|fits| *fits).count().max(1)
     }
 
     fn roll(

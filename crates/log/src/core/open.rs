@@ -13,8 +13,8 @@ use crate::partition::{Partition, TailBatch};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::ticket::Durability;
-use crate::wal::{self, FrameFound, FrameKind, WalFileFound, WalSettings, WalWriter};
-use crate::{LogBatch, LogError, LogOptions, RecoveryReport};
+use crate::wal::{self, Change, WalFileFound, WalSettings, WalWriter};
+use crate::{LogBatch, LogError, LogOptions, PartitionOptions, RecoveryReport};
 
 impl Core {
     pub(crate) fn open(
@@ -42,6 +42,10 @@ impl Core {
         }
         let files = recovery.replay(opened.checkpoint.sequence)?;
         recovery.refuse_damaged()?;
+        for partition in recovery.state.partitions.values_mut() {
+            partition.options = PartitionOptions::default().checked(&options);
+            partition.producers = partition.durable_producers.clone();
+        }
         let settings = WalSettings {
             dir: layout.wal(),
             entropy: Arc::clone(&options.entropy),
@@ -140,8 +144,10 @@ impl Recovery {
             high_watermark: next,
             log_end_offset: next,
             materialised: next,
+            cleaned_until: found.cleaned_until,
             segments,
-            producers: Producers::restore(found.producers.clone()),
+            durable_producers: Producers::restore(found.producers.clone()),
+            aborted: found.aborted.iter().copied().collect(),
             ..Partition::default()
         };
         self.state.partitions.insert(found.tp, partition);
@@ -220,8 +226,12 @@ impl Recovery {
             return Err(LogError::Corrupt { path: file.path.clone(), pos: 32, what });
         }
         let scan = wal::scan(file, end, covered)?;
-        for (pos, frame) in scan.frames {
-            self.apply(frame).map_err(|what| LogError::Corrupt { path: file.path.clone(), pos, what })?;
+        for (pos, tp, change) in scan.frames {
+            self.apply(tp, change).map_err(|what| LogError::Corrupt {
+                path: file.path.clone(),
+                pos,
+                what,
+            })?;
         }
         self.report.torn_bytes += scan.torn_bytes;
         self.state.wal_durable = self.state.wal_durable.max(scan.last_sequence);
@@ -232,15 +242,18 @@ impl Recovery {
         Ok(scan.last_sequence)
     }
 
-    fn apply(&mut self, frame: FrameFound) -> Result<(), String> {
-        let tp = frame.tp;
-        match (frame.kind, frame.batch) {
-            (FrameKind::Create, _) => {
+    fn apply(&mut self, tp: TopicPartition, change: Change) -> Result<(), String> {
+        match change {
+            Change::Create => {
                 self.state.partitions.entry(tp).or_default();
             }
-            (FrameKind::Delete, _) => drop(self.state.remove(tp)),
-            (FrameKind::Batch, Some(batch)) => self.apply_batch(tp, batch)?,
-            (FrameKind::Batch, None) => return Err("a batch frame without a batch".into()),
+            Change::Delete => drop(self.state.remove(tp)),
+            Change::Batch(batch) => self.apply_batch(tp, batch)?,
+            Change::Trim(offset) => {
+                if let Some(partition) = self.state.partitions.get_mut(&tp) {
+                    partition.trim(offset);
+                }
+            }
         }
         Ok(())
     }
@@ -252,9 +265,8 @@ impl Recovery {
         if base != due {
             return Err(format!("partition {tp} goes on with offset {base}, expected {due}"));
         }
-        partition.producers.sent(&batch, 0, batch.base_offset());
         partition.log_end_offset = batch.next_offset();
-        partition.high_watermark = batch.next_offset();
+        partition.publish(&batch, 0);
         let bytes = batch.bytes().len() as u64;
         self.state.memory_bytes += bytes;
         self.state.unmaterialised_bytes += bytes;

@@ -3,7 +3,7 @@
 use highwater_env::{Offset, TopicPartition};
 
 use super::Core;
-use crate::{Bounds, LogBatch, ReadError, ReadRange};
+use crate::{AbortedTransaction, Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange};
 
 /// Records of one batch inflate to no more than this when a timestamp is looked up.
 const INFLATED_BYTES_MAX: usize = 64 << 20;
@@ -42,6 +42,65 @@ impl Core {
         // The segment may have grown since the bounds were taken.
         batches.retain(|batch| batch.last_offset() < bounds.high_watermark);
         Ok(ReadRange { batches, bounds })
+    }
+
+    /// Aborted transactions with records in `[from, to)`.
+    pub(crate) fn aborted_transactions(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let state = self.state();
+        let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
+        let first = partition.aborted.partition_point(|aborted| aborted.last_offset < from);
+        let overlapping = partition.aborted.range(first..).filter(|aborted| aborted.first_offset < to);
+        Ok(overlapping.copied().collect())
+    }
+
+    /// All producers that the partition remembers, as far as they are durable.
+    pub(crate) fn producers(&self, tp: TopicPartition) -> Result<Vec<ProducerState>, ReadError> {
+        let state = self.state();
+        let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
+        let producers = partition.durable_producers.iter().map(|(producer_id, producer)| ProducerState {
+            producer_id,
+            epoch: producer.epoch,
+            last_sequence: producer.sent.back().map_or(-1, |sent| sent.last_sequence),
+            last_timestamp_ms: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            open_since: producer.open_since,
+        });
+        Ok(producers.collect())
+    }
+
+    /// All transactions without a marker, by all that was appended.
+    pub(crate) fn open_transactions(&self) -> Vec<OpenTransaction> {
+        let state = self.state();
+        let mut all = Vec::new();
+        for (tp, partition) in state.partitions.iter().filter(|(_, partition)| !partition.deleting) {
+            for (producer_id, producer) in partition.producers.open() {
+                let Some(first_offset) = producer.open_since else { continue };
+                let (producer_epoch, last_timestamp_ms) = (producer.epoch, producer.last_timestamp);
+                all.push(OpenTransaction {
+                    tp: *tp,
+                    producer_id,
+                    producer_epoch,
+                    first_offset,
+                    last_timestamp_ms,
+                });
+            }
+        }
+        all.sort_by_key(|open| (open.tp, open.first_offset));
+        all
+    }
+
+    /// Bytes of a partition's records, in segments and on their way there.
+    pub(crate) fn partition_bytes(&self, tp: TopicPartition) -> Result<u64, ReadError> {
+        let state = self.state();
+        let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
+        let stored: u64 = partition.segments.iter().map(|segment| segment.checkpoint().bytes).sum();
+        let waiting = partition.tail.iter().filter(|e| e.batch.base_offset() >= partition.materialised);
+        Ok(stored + waiting.map(|entry| entry.batch.bytes().len() as u64).sum::<u64>())
     }
 
     pub(crate) fn offset_for_time(

@@ -15,6 +15,8 @@ use crate::{AppendError, BatchBuilder, LogBatch, LogError, LogOptions, ReadError
 use hooked::Hooked;
 
 mod hooked;
+mod transactions;
+mod trim;
 
 const TP: TopicPartition = TopicPartition { topic: TopicId(7), partition: 0 };
 
@@ -376,7 +378,7 @@ fn a_directory_that_cannot_be_opened_is_refused_in_one_line() {
     check_refusal(
         open(&disk),
         expect![
-            "data/log.checkpoint has format version 9, this program reads up to 1: use a newer highwater"
+            "data/log.checkpoint has format version 9, this program reads up to 2: use a newer highwater"
         ],
     );
     disk.remove_file(Path::new("data/highwater.meta")).unwrap();

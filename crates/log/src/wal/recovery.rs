@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use highwater_env::{Disk, DiskFile, OpenMode, TopicPartition};
 
-use super::{FRAME_BYTES, FileHeader, FrameKind, GroupHeader, HEADER_BYTES, PAGE, WAL_VERSION, decode_frame};
-use crate::{LogBatch, LogError};
+use super::{
+    Change, FileHeader, GroupHeader, HEADER_BYTES, PAGE, WAL_VERSION, WAL_VERSION_MIN, decode_frame,
+};
+use crate::LogError;
 
 /// A write-ahead file in the data directory.
 pub(crate) struct WalFileFound {
@@ -89,7 +91,9 @@ fn read_header(found: &WalFileFound) -> Result<Head, LogError> {
             });
         }
         Some(Err(version)) => {
-            return Err(found.corrupt(8, format!("version {version}, expected {WAL_VERSION}")));
+            return Err(
+                found.corrupt(8, format!("version {version}, expected {WAL_VERSION_MIN}..={WAL_VERSION}"))
+            );
         }
         None => {}
     }
@@ -102,20 +106,11 @@ fn read_header(found: &WalFileFound) -> Result<Head, LogError> {
     }
 }
 
-/// One change read back.
-#[derive(Debug)]
-pub(crate) struct FrameFound {
-    pub(crate) kind: FrameKind,
-    pub(crate) tp: TopicPartition,
-    /// Present if `kind` is `Batch`.
-    pub(crate) batch: Option<LogBatch>,
-}
-
 /// What one file holds beyond the checkpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// Frames of groups after the checkpoint, in order, with their byte positions.
-    pub(crate) frames: Vec<(u64, FrameFound)>,
+    pub(crate) frames: Vec<(u64, TopicPartition, Change)>,
     /// The last group in the file.
     pub(crate) last_sequence: u64,
     /// Bytes of a torn group after it.
@@ -136,7 +131,7 @@ pub(crate) fn scan(found: &WalFileFound, end: Option<u64>, covered: u64) -> Resu
         match reader.group(pos, due) {
             Ok((extent, frames)) => {
                 if due > covered {
-                    scan.frames.extend(frames.into_iter().map(|frame| (pos, frame)));
+                    scan.frames.extend(frames.into_iter().map(|(tp, change)| (pos, tp, change)));
                 }
                 scan.last_sequence = due;
                 pos += extent;
@@ -182,14 +177,14 @@ impl Reader {
     }
 
     /// The group `due` at `pos`: its extent and frames; else how many bytes of it are there.
-    fn group(&self, pos: u64, due: u64) -> Result<(u64, Vec<FrameFound>), u64> {
+    fn group(&self, pos: u64, due: u64) -> Result<(u64, Vec<(TopicPartition, Change)>), u64> {
         let header =
             self.header(pos).filter(|header| header.sequence == due && header.frames > 0).ok_or(0_u64)?;
         let frames = self.frames(pos, &header).ok_or(header.extent())?;
         Ok((header.extent(), frames))
     }
 
-    fn frames(&self, pos: u64, header: &GroupHeader) -> Option<Vec<FrameFound>> {
+    fn frames(&self, pos: u64, header: &GroupHeader) -> Option<Vec<(TopicPartition, Change)>> {
         let start = usize::try_from(pos).ok()? + HEADER_BYTES;
         let end = start.checked_add(usize::try_from(header.bytes).ok()?)?;
         if end > self.bytes.len() {
@@ -198,14 +193,7 @@ impl Reader {
         let mut rest = self.bytes.slice(start..end);
         let mut frames = Vec::new();
         for _ in 0..header.frames {
-            let (kind, tp, len) = decode_frame(&rest, self.seed)?;
-            let mut frame = rest.split_to(FRAME_BYTES + len);
-            let payload = frame.split_off(FRAME_BYTES);
-            let batch = match kind {
-                FrameKind::Batch => Some(LogBatch::parse(payload).ok()?),
-                FrameKind::Create | FrameKind::Delete => None,
-            };
-            frames.push(FrameFound { kind, tp, batch });
+            frames.push(decode_frame(&mut rest, self.seed)?);
         }
         rest.is_empty().then_some(frames)
     }

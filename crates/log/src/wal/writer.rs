@@ -115,14 +115,13 @@ impl WalWriter {
         }
         let seed = current.header.crc_seed();
         let head = header.encode(seed);
-        let heads: Vec<_> =
-            frames.iter().map(|frame| encode_frame(frame.kind, frame.tp, frame.payload(), seed)).collect();
+        let heads: Vec<_> = frames.iter().map(|frame| encode_frame(frame, seed)).collect();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(1 + 2 * frames.len());
         parts.push(&head);
         for (head, frame) in heads.iter().zip(frames) {
             parts.push(head);
-            if !frame.payload().is_empty() {
-                parts.push(frame.payload());
+            if !frame.payload.is_empty() {
+                parts.push(&frame.payload);
             }
         }
         file.file.write_all_parts_at(&parts, current.pos)?;

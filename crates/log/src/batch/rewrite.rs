@@ -1,0 +1,58 @@
+//! Batches that are not kept as received: append time, another codec, records taken out.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{APPEND_TIME, BATCH_HEADER_BYTES, BatchError, Compression, Header, LogBatch, records, seal};
+
+const ATTRIBUTES_POS: usize = 21;
+const MAX_TIMESTAMP_POS: usize = 35;
+/// Lowest bits of the attributes: the codec.
+const CODEC_MASK: i16 = 0x07;
+
+impl LogBatch {
+    /// The batch with `now_ms` (ms since the Unix epoch, UTC) as the timestamp of all its records:
+    /// topic setting `message.timestamp.type=LogAppendTime`. Its CRC is computed again.
+    #[must_use]
+    pub fn with_append_time(self, now_ms: i64) -> Self {
+        let attributes = self.header.attributes | APPEND_TIME;
+        let mut bytes = self.into_unshared().bytes;
+        bytes[ATTRIBUTES_POS..ATTRIBUTES_POS + 2].copy_from_slice(&attributes.to_be_bytes());
+        bytes[MAX_TIMESTAMP_POS..MAX_TIMESTAMP_POS + 8].copy_from_slice(&now_ms.to_be_bytes());
+        Self::sealed(bytes)
+    }
+
+    /// The batch with its records compressed by `codec`; itself if they are.
+    ///
+    /// # Errors
+    /// If the records do not decompress, inflate beyond `inflated_bytes_max`, or cannot be
+    /// compressed.
+    pub fn recompressed(self, codec: Compression, inflated_bytes_max: usize) -> Result<Self, BatchError> {
+        if self.compression() == codec {
+            return Ok(self);
+        }
+        let records = records::inflated(&self, inflated_bytes_max)?;
+        self.with_block(&codec.deflate(&records)?, codec)
+    }
+
+    /// The batch with another block of records.
+    fn with_block(&self, block: &[u8], codec: Compression) -> Result<Self, BatchError> {
+        let mut bytes = BytesMut::with_capacity(BATCH_HEADER_BYTES + block.len());
+        bytes.put_slice(&self.bytes[..BATCH_HEADER_BYTES]);
+        bytes.put_slice(block);
+        let len = i32::try_from(bytes.len() - super::LENGTH_END)
+            .map_err(|_| super::invalid(format!("{} bytes after recompression", bytes.len())))?;
+        bytes[8..12].copy_from_slice(&len.to_be_bytes());
+        let attributes = (self.header.attributes & !CODEC_MASK) | codec.code();
+        bytes[ATTRIBUTES_POS..ATTRIBUTES_POS + 2].copy_from_slice(&attributes.to_be_bytes());
+        Ok(Self::sealed(bytes))
+    }
+
+    /// # Panics
+    /// If a header field is wrong: it was valid before, and the changes keep it so.
+    fn sealed(mut bytes: BytesMut) -> Self {
+        seal(&mut bytes);
+        let bytes: Bytes = bytes.freeze();
+        let header = Header::read(&bytes).expect("a rewritten batch keeps a valid header");
+        Self { bytes, header }
+    }
+}
