@@ -12,6 +12,8 @@ mod list_offsets;
 mod metadata;
 pub(crate) mod produce;
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use highwater_env::TopicId;
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -19,6 +21,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::broker::Broker;
 use crate::guard::Shape;
 use crate::request::{Refusal, Request};
+use crate::waiting::Waiting;
 use crate::wire::{WireError, WireReader, WireWriter};
 
 /// One API: how it is announced and who answers it.
@@ -44,9 +47,15 @@ pub(crate) enum Serve {
     Produce,
     Fetch,
     ApiVersions,
-    /// A request decoded by `kafka-protocol` once it has this shape.
+    /// A request decoded by `kafka-protocol` once it has this shape. May wait for the disk.
     Control(&'static Shape, fn(&Broker, &Request) -> Result<Bytes, Refusal>),
+    /// A request decoded like `Control`'s whose change happens at once, without ever waiting, and
+    /// whose answer comes later: requests handed over in order take effect in order.
+    Waiting(&'static Shape, Answerer),
 }
+
+/// Makes a request's change, and says how its answer is waited for.
+pub(crate) type Answerer = fn(&Arc<Broker>, &Request) -> Result<Waiting, Refusal>;
 
 impl Api {
     const fn hot(
@@ -71,6 +80,18 @@ impl Api {
         Self::hot(key, name, min, max, shape.flexible_since, Serve::Control(shape, answer))
     }
 
+    #[allow(dead_code, reason = "until the first API of this kind is served")]
+    const fn waiting(
+        key: i16,
+        name: &'static str,
+        min: i16,
+        max: i16,
+        shape: &'static Shape,
+        answer: Answerer,
+    ) -> Self {
+        Self::hot(key, name, min, max, shape.flexible_since, Serve::Waiting(shape, answer))
+    }
+
     pub(crate) fn find(key: i16) -> Option<(usize, &'static Self)> {
         APIS.iter().enumerate().find(|(_, api)| api.key == key)
     }
@@ -90,11 +111,9 @@ impl Api {
     }
 }
 
-pub(crate) const API_COUNT: usize = 11;
-
 /// Every API, by key. Lowest versions as in Apache Kafka 4 (KIP-896).
 #[rustfmt::skip]
-pub(crate) static APIS: [Api; API_COUNT] = [
+pub(crate) static APIS: &[Api] = &[
     Api { announced_min: 0, ..Api::hot(0, "Produce", 3, 13, 9, Serve::Produce) },
     Api::hot(1, "Fetch", 4, 18, 12, Serve::Fetch),
     Api::control(2, "ListOffsets", 1, 10, &list_offsets::SHAPE, list_offsets::answer),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_coordinator::{Topic, Topics};
+use highwater_coordinator::{Coordinators, Groups, Topic, Topics};
 use highwater_env::{Clock, Entropy, MemoryBudget};
 use highwater_log::Log;
 
@@ -20,6 +20,7 @@ use crate::options::BrokerOptions;
 use crate::request::{Refusal, Request};
 use crate::response::Response;
 use crate::stats::{BrokerStats, Counters, add};
+use crate::waiting::ParkedWaiting;
 
 /// There is one leader for ever: this node.
 pub(crate) const LEADER_EPOCH: i32 = 0;
@@ -30,10 +31,14 @@ pub(crate) const MESSAGE_BYTES_MAX_CONFIG: &str = "max.message.bytes";
 /// Topics whose names begin so are Highwater's own: clients may read them, not make or write them.
 pub(crate) const INTERNAL_PREFIX: &str = "__";
 
+/// How often [`Broker::tick`] is to be called.
+pub const TICK: Duration = Duration::from_millis(100);
+
 /// A Kafka broker over one log and its topics.
 pub struct Broker {
     pub(crate) log: Log,
     pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
     pub(crate) options: BrokerOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -74,21 +79,24 @@ pub enum Parked {
     Produce(ParkedProduce),
     /// Waits for records to be there.
     Fetch(ParkedFetch),
+    /// Waits for a change to be durable, or for other clients.
+    Waiting(ParkedWaiting),
 }
 
 impl Broker {
-    /// A broker over `log` and `topics`. Requests and answers in flight share a part of `budget`,
+    /// A broker over `log` and what is coordinated in it. Requests and answers in flight share a part of `budget`,
     /// at most [`BrokerOptions::in_flight_bytes_max`].
     pub fn new(
         log: Log,
-        topics: Topics,
+        coordinators: Coordinators,
         options: BrokerOptions,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         budget: &MemoryBudget,
     ) -> Self {
         let budget = budget.child("broker", options.in_flight_bytes_max);
-        Self { log, topics, options, clock, entropy, budget, counters: Counters::default() }
+        let Coordinators { topics, groups } = coordinators;
+        Self { log, topics, groups, options, clock, entropy, budget, counters: Counters::default() }
     }
 
     /// What it has done so far.
@@ -99,6 +107,12 @@ impl Broker {
     /// Its identity and limits.
     pub fn options(&self) -> &BrokerOptions {
         &self.options
+    }
+
+    /// Does what is due by now: members and transactions that stayed silent for too long, offsets
+    /// that nobody needs any more. To be called about every [`TICK`]; never waits.
+    pub fn tick(&self) {
+        self.groups.tick();
     }
 
     /// Takes one frame, its length field gone. Appends happen before this returns, so that frames
@@ -133,6 +147,8 @@ impl Broker {
             Serve::Fetch => ParkedFetch::start(self, request).map(|p| Handled::Parked(Parked::Fetch(p))),
             Serve::ApiVersions => api_versions::answer(&request).map(|body| reply(&request, body)),
             Serve::Control(_, answer) => answer(self, &request).map(|body| reply(&request, body)),
+            Serve::Waiting(_, answer) => answer(self, &request)
+                .map(|waiting| Handled::Parked(Parked::Waiting(ParkedWaiting::new(request, waiting)))),
         };
         handled.unwrap_or_else(|refusal| Handled::Answered(Answer::Close(refusal)))
     }
@@ -163,7 +179,7 @@ impl Parked {
     pub fn is_blocked(&self) -> bool {
         match self {
             Self::Produce(produce) => produce.is_blocked(),
-            Self::Fetch(_) => false,
+            Self::Fetch(_) | Self::Waiting(_) => false,
         }
     }
 
@@ -171,7 +187,7 @@ impl Parked {
     pub fn retry(&mut self) {
         match self {
             Self::Produce(produce) => produce.submit(),
-            Self::Fetch(_) => {}
+            Self::Fetch(_) | Self::Waiting(_) => {}
         }
     }
 
@@ -179,22 +195,32 @@ impl Parked {
     pub fn give_up(&mut self) {
         match self {
             Self::Produce(produce) => produce.give_up(),
-            Self::Fetch(_) => {}
+            Self::Fetch(_) | Self::Waiting(_) => {}
         }
     }
 
     /// Whether [`Parked::read`] has anything to do.
     pub fn reads_files(&self) -> bool {
         match self {
+            Self::Produce(_) | Self::Waiting(_) => false,
+            Self::Fetch(_) => true,
+        }
+    }
+
+    /// Whether it waits for something that need not ever come: then it must be
+    /// [finished](Parked::finish) as it is once its client is gone.
+    pub fn ends_with_connection(&self) -> bool {
+        match self {
             Self::Produce(_) => false,
             Self::Fetch(_) => true,
+            Self::Waiting(waiting) => waiting.ends_with_connection(),
         }
     }
 
     /// Reads records. May wait for the disk.
     pub fn read(&mut self) {
         match self {
-            Self::Produce(_) => {}
+            Self::Produce(_) | Self::Waiting(_) => {}
             Self::Fetch(fetch) => fetch.read(),
         }
     }
@@ -204,6 +230,7 @@ impl Parked {
         match self {
             Self::Produce(produce) => produce.poll(context),
             Self::Fetch(fetch) => fetch.poll_more(context),
+            Self::Waiting(waiting) => waiting.poll(context),
         }
     }
 
@@ -212,6 +239,7 @@ impl Parked {
         match self {
             Self::Produce(produce) => produce.is_done(),
             Self::Fetch(fetch) => fetch.is_done(),
+            Self::Waiting(waiting) => waiting.is_done(),
         }
     }
 
@@ -220,6 +248,7 @@ impl Parked {
         match self {
             Self::Produce(produce) => produce.deadline(),
             Self::Fetch(fetch) => fetch.deadline(),
+            Self::Waiting(_) => Duration::MAX,
         }
     }
 
@@ -228,6 +257,7 @@ impl Parked {
         match self {
             Self::Produce(produce) => produce.finish(),
             Self::Fetch(fetch) => fetch.finish(),
+            Self::Waiting(waiting) => waiting.finish(),
         }
     }
 }

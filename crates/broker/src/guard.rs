@@ -37,6 +37,8 @@ enum Layout {
     Fixed(usize),
     /// A string, nullable or not: the decoder minds the difference.
     Text,
+    /// Bytes, nullable or not.
+    Bytes,
     /// An array of fixed-size numbers.
     Numbers(usize),
     /// An array of strings.
@@ -51,6 +53,11 @@ pub(crate) const fn fixed(bytes: usize) -> Field {
 
 pub(crate) const fn text() -> Field {
     Field { layout: Layout::Text, since: 0, until: i16::MAX }
+}
+
+#[allow(dead_code, reason = "until the first API with bytes is served")]
+pub(crate) const fn bytes() -> Field {
+    Field { layout: Layout::Bytes, since: 0, until: i16::MAX }
 }
 
 pub(crate) const fn numbers(bytes: usize) -> Field {
@@ -107,6 +114,7 @@ impl Walk {
         match layout {
             Layout::Fixed(bytes) => self.reader.skip(*bytes),
             Layout::Text => self.reader.nullable_string().map(|_| ()),
+            Layout::Bytes => self.reader.nullable_bytes().map(|_| ()),
             Layout::Numbers(bytes) => {
                 let count = self.count(*bytes)?;
                 self.reader.skip(count * bytes)
@@ -144,7 +152,9 @@ impl Walk {
             .map(|field| match field.layout {
                 Layout::Fixed(bytes) => bytes,
                 Layout::Text => self.text_bytes_min(),
-                Layout::Numbers(_) | Layout::Texts | Layout::Structs(_) => self.array_bytes_min(),
+                Layout::Bytes | Layout::Numbers(_) | Layout::Texts | Layout::Structs(_) => {
+                    self.array_bytes_min()
+                }
             })
             .sum();
         sum + usize::from(self.flexible)

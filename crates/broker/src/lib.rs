@@ -20,14 +20,16 @@ mod options;
 mod request;
 mod response;
 mod stats;
+mod waiting;
 mod wire;
 
 pub use api::fetch::ParkedFetch;
 pub use api::produce::ParkedProduce;
-pub use broker::{Answer, Broker, Handled, Parked};
+pub use broker::{Answer, Broker, Handled, Parked, TICK};
 pub use net::serve;
 pub use options::BrokerOptions;
 pub use request::Refusal;
 pub use response::Response;
 pub use stats::BrokerStats;
+pub use waiting::ParkedWaiting;
 pub use wire::WireError;

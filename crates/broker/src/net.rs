@@ -22,9 +22,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
-use tokio::time::{error::Elapsed, sleep, timeout};
+use tokio::time::{MissedTickBehavior, error::Elapsed, interval, sleep, timeout};
 
-use crate::broker::{Answer, Broker, Handled, Parked};
+use crate::broker::{Answer, Broker, Handled, Parked, TICK};
 use crate::request::Refusal;
 use crate::response::Response;
 use crate::stats::add;
@@ -70,10 +70,13 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Fu
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
+            _ = ticks.tick() => broker.tick(),
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
                     if let Some(seat) = Seat::take(&broker, peer) {
@@ -142,7 +145,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: wa
     let mut writing = pin!(write_answers(sink, broker, queued, hurried));
     let ended = tokio::select! {
         read = &mut reading => {
-            // Nothing more is coming: waiting fetches are answered as they are.
+            // Nothing more is coming: what waits for records or for other clients ends.
             hurry.send_replace(true);
             let written = writing.await;
             read.and(written)
@@ -304,11 +307,11 @@ async fn settle(
             .await?;
         }
         let left = parked.deadline().saturating_sub(broker.clock.monotonic());
-        let hurried = parked.reads_files() && *hurry.borrow();
+        let hurriable = parked.ends_with_connection();
+        let hurried = hurriable && *hurry.borrow();
         if parked.is_done() || left.is_zero() || hurried {
             return Ok(parked.finish());
         }
-        let hurriable = parked.reads_files();
         tokio::select! {
             () = poll_fn(|context| parked.poll(context)) => {}
             () = sleep(left) => {}

@@ -47,6 +47,12 @@ pub enum Refusal {
         /// The limit in bytes.
         max: usize,
     },
+    /// A request that waited for other clients when its own was gone.
+    #[error("{api} request was abandoned while it waited")]
+    Abandoned {
+        /// The API.
+        api: &'static str,
+    },
     /// A Produce without acknowledgement failed; closing is the only way to tell.
     #[error("produce with acks=0 failed with error code {code}")]
     UnacknowledgedFailed {
@@ -113,7 +119,7 @@ impl Request {
 
     /// Decodes a control-plane body with `kafka-protocol`, behind the bounds guard.
     pub(crate) fn decode<T: Decodable>(&self) -> Result<T, Refusal> {
-        let Serve::Control(shape, _) = self.api.serve else {
+        let (Serve::Control(shape, _) | Serve::Waiting(shape, _)) = self.api.serve else {
             return Err(Refusal::Decode { api: self.api.name, reason: "it has its own codec".to_owned() });
         };
         shape.check(self.version, &self.body).map_err(|error| self.malformed(error))?;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::api::{API_COUNT, APIS};
+use crate::api::APIS;
 
 /// What a broker has done since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,16 +26,32 @@ pub struct BrokerStats {
 }
 
 /// The running counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) connections_open: AtomicU64,
     pub(crate) connections_total: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
-    pub(crate) requests: [AtomicU64; API_COUNT],
+    /// One for each row of [`APIS`].
+    pub(crate) requests: Box<[AtomicU64]>,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) errors: AtomicU64,
     pub(crate) refusals: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            connections_open: AtomicU64::default(),
+            connections_total: AtomicU64::default(),
+            connections_refused: AtomicU64::default(),
+            requests: APIS.iter().map(|_| AtomicU64::default()).collect(),
+            bytes_in: AtomicU64::default(),
+            bytes_out: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            refusals: AtomicU64::default(),
+        }
+    }
 }
 
 /// Adds to a count.

@@ -7,8 +7,12 @@
 //!
 //! It must not know sockets, wire protocols or queries.
 
+mod coordinators;
+mod groups;
 mod topics;
 mod writer;
 
+pub use coordinators::Coordinators;
+pub use groups::{GroupError, GroupOptions, Groups};
 pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics};
 pub use writer::{LogTopicWriter, NewRecord, TopicWriter, WriteError, Written, partition_for_key};

@@ -8,8 +8,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use highwater_coordinator::{TopicOptions, Topics};
-use highwater_env::{Clock, Disk, MemoryBudget, RealDisk, SeededEntropy, SystemClock};
+use highwater_coordinator::{Coordinators, TopicOptions, Topics};
+use highwater_env::{Clock, Disk, Entropy, MemoryBudget, RealDisk, SeededEntropy, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogBatch, LogOptions};
 use tempfile::TempDir;
 
@@ -36,12 +36,13 @@ fn fixture_with(options: BrokerOptions, budget: MemoryBudget) -> Fixture {
 fn fixture_on(disk: Arc<dyn Disk>, options: BrokerOptions, budget: MemoryBudget) -> Fixture {
     let dir = TempDir::new().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let entropy = Arc::new(SeededEntropy::new(1));
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
     let log_budget = MemoryBudget::unlimited();
     let (log, _) =
         Log::open(disk, Arc::clone(&clock), dir.path(), LogOptions::default(), &log_budget).unwrap();
-    let topics = Topics::open(log.clone(), entropy.clone(), TopicOptions::default()).unwrap();
-    let broker = Broker::new(log, topics, options, clock, entropy, &budget);
+    let topics = Topics::open(log.clone(), Arc::clone(&entropy), TopicOptions::default()).unwrap();
+    let coordinators = Coordinators::open(&log, topics, &clock, &entropy).unwrap();
+    let broker = Broker::new(log, coordinators, options, clock, entropy, &budget);
     Fixture { broker: Arc::new(broker), _dir: dir }
 }
 
@@ -348,7 +349,7 @@ fn a_fetch_without_memory_is_answered_empty() {
 #[test]
 fn every_version_is_answered() {
     let node = fixture();
-    for api in &APIS {
+    for api in APIS {
         let Some(shape) = shape_of(&api.serve) else { continue };
         for version in api.min..=api.max {
             for seed in 0..3 {

@@ -37,6 +37,7 @@ impl Writer {
             match field.layout {
                 Layout::Fixed(bytes) => self.noise(bytes),
                 Layout::Text => self.text(),
+                Layout::Bytes => self.bytes(),
                 Layout::Numbers(bytes) => (0..self.count()).for_each(|_| self.noise(bytes)),
                 Layout::Texts => (0..self.count()).for_each(|_| self.text()),
                 Layout::Structs(fields) => (0..self.count()).for_each(|_| self.fields(fields)),
@@ -70,6 +71,11 @@ impl Writer {
         count
     }
 
+    fn bytes(&mut self) {
+        let len = self.count();
+        self.noise(len);
+    }
+
     fn text(&mut self) {
         let len = self.below(6);
         match self.flexible {
@@ -82,7 +88,7 @@ impl Writer {
 
 pub(crate) fn shape_of(serve: &Serve) -> Option<&'static Shape> {
     match serve {
-        Serve::Control(shape, _) => Some(shape),
+        Serve::Control(shape, _) | Serve::Waiting(shape, _) => Some(shape),
         Serve::ApiVersions => Some(&api_versions::SHAPE),
         Serve::Produce | Serve::Fetch => None,
     }
@@ -112,7 +118,7 @@ fn decoded_by_crate(key: i16, version: i16, body: &Bytes) -> Result<usize, Strin
 #[test]
 fn shapes_are_the_decoders_layouts() {
     let mut compared = 0;
-    for api in &APIS {
+    for api in APIS {
         let Some(shape) = shape_of(&api.serve) else { continue };
         for version in api.min..=api.max {
             for seed in 0..100 {
@@ -129,7 +135,7 @@ fn shapes_are_the_decoders_layouts() {
 
 #[test]
 fn every_cut_is_refused() {
-    for api in &APIS {
+    for api in APIS {
         let Some(shape) = shape_of(&api.serve) else { continue };
         for version in api.min..=api.max {
             let body = Writer::request(shape, version, 7);

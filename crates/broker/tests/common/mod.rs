@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_broker::{Broker, BrokerOptions, serve};
-use highwater_coordinator::{TopicOptions, Topics};
-use highwater_env::{Clock, MemoryBudget, OsEntropy, RealDisk, SystemClock};
+use highwater_coordinator::{Coordinators, TopicOptions, Topics};
+use highwater_env::{Clock, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogOptions};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -48,12 +48,13 @@ impl Node {
         let disk = Arc::new(RealDisk);
         let (log, _) =
             Log::open(disk, Arc::clone(&clock), dir.path(), LogOptions::default(), &log_budget).unwrap();
-        let entropy = Arc::new(OsEntropy::new());
-        let topics = Topics::open(log.clone(), entropy.clone(), topics).unwrap();
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
+        let topics = Topics::open(log.clone(), Arc::clone(&entropy), topics).unwrap();
+        let coordinators = Coordinators::open(&log, topics.clone(), &clock, &entropy).unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = listener.local_addr().unwrap();
         let options = BrokerOptions { advertised_port: addr.port(), ..options };
-        let broker = Arc::new(Broker::new(log.clone(), topics.clone(), options, clock, entropy, &budget));
+        let broker = Arc::new(Broker::new(log.clone(), coordinators, options, clock, entropy, &budget));
         let (stop, stopped) = oneshot::channel::<()>();
         let served = runtime.spawn(serve(listener, Arc::clone(&broker), async {
             let _ = stopped.await;

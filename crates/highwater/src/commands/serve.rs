@@ -159,8 +159,8 @@ fn broker(node: &LocalNode, config: &Config, address: SocketAddr) -> Broker {
         advertised_port: address.port(),
         ..BrokerOptions::default()
     };
-    let (log, topics) = (node.log.clone(), node.topics.clone());
-    Broker::new(log, topics, options, Arc::clone(&node.clock), Arc::clone(&node.entropy), &node.budget)
+    let (log, coordinators) = (node.log.clone(), node.coordinators.clone());
+    Broker::new(log, coordinators, options, Arc::clone(&node.clock), Arc::clone(&node.entropy), &node.budget)
 }
 
 fn gateway(node: &LocalNode) -> Gateway {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use highwater_broker::Broker;
 use highwater_connectors::{Outside, Printer, Registry};
-use highwater_coordinator::{TopicError, TopicOptions, Topics};
+use highwater_coordinator::{Coordinators, TopicError, TopicOptions, Topics};
 use highwater_dataflow::WorkerPool;
 use highwater_env::{Clock, Disk, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_gateway::LogPosition;
@@ -36,6 +36,7 @@ const PIPELINES_SHARE: u64 = 2;
 pub(crate) struct LocalNode {
     pub(crate) log: Log,
     pub(crate) topics: Topics,
+    pub(crate) coordinators: Coordinators,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) budget: MemoryBudget,
@@ -61,6 +62,7 @@ impl LocalNode {
             ..TopicOptions::default()
         };
         let topics = Topics::open(log.clone(), Arc::clone(&entropy), topic_options)?;
+        let coordinators = Coordinators::open(&log, topics.clone(), &clock, &entropy)?;
         let store = FjallStore::open(&data_dir.join("tables")).context("cannot open the tables")?;
         let tables = Arc::new(Tables::new(Arc::new(store)));
         let commits = watch::Sender::new(0);
@@ -79,7 +81,9 @@ impl LocalNode {
         };
         let pipelines = Pipelines::open(host)?;
         let broker = std::sync::OnceLock::new();
-        Ok((Self { log, topics, clock, entropy, budget, tables, pipelines, commits, broker }, report))
+        let node =
+            Self { log, topics, coordinators, clock, entropy, budget, tables, pipelines, commits, broker };
+        Ok((node, report))
     }
 
     /// A final epoch for every pipeline, then a final sync of the log.
