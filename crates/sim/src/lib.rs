@@ -1,6 +1,9 @@
-//! Seeded simulation: the core on a disk that tears writes and forgets what was not synced.
+//! Proof by crash: what the log promises, held against what it did.
 //!
-//! The tests are the content: `tests/log_crash.rs` crashes the log at every kind of moment and
-//! compares what is there afterwards with what was acknowledged. A seed replays a whole run.
+//! - `tests/log_crash.rs` simulates: the core on a disk that tears writes and forgets what was not
+//!   synced. A seed replays a whole run.
+//! - [`history`] judges: an offline checker of what clients saw, however it was recorded.
 //!
-//! Dev only: nothing imports this crate.
+//! Dev only: nothing imports this crate. The checker shares no code with the log it judges.
+
+pub mod history;

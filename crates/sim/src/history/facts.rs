@@ -1,0 +1,272 @@
+//! What a history says, gathered from its lines.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use highwater_env::Offset;
+
+use super::{Action, Counts, Event, FullRead, Isolation, Run, Stage, Value};
+
+/// Number of a partition in [`Facts::partitions`].
+pub(super) type PartitionIndex = usize;
+/// Number of an event in its history.
+pub(super) type Line = usize;
+
+/// Why a history cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {line} of the history: {what}")]
+pub struct HistoryError {
+    /// Number of the event, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// One batch sent.
+#[derive(Debug)]
+pub(super) struct Send {
+    pub(super) process: u64,
+    pub(super) partition: PartitionIndex,
+    pub(super) values: Vec<Value>,
+    pub(super) invoked_at: Line,
+    /// `Invoke` while nothing is known.
+    pub(super) outcome: Stage,
+    /// Of the first value, as acknowledged.
+    pub(super) offset: Option<Offset>,
+    pub(super) transaction: Option<usize>,
+}
+
+/// One transaction.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// When its commit was first asked for.
+    pub(super) commit_invoked_at: Option<Line>,
+    commit: Option<Stage>,
+    /// Seen by a reader of committed records.
+    seen_committed: bool,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Committed,
+    /// Aborted, or still open: no commit was asked for, or it was refused.
+    NotCommitted,
+    /// A commit was asked for and not answered.
+    Unknown,
+}
+
+impl Transaction {
+    pub(super) fn fate(&self) -> Fate {
+        match (self.commit_invoked_at, self.commit) {
+            (None, _) | (_, Some(Stage::Fail)) => Fate::NotCommitted,
+            (_, Some(Stage::Ok)) => Fate::Committed,
+            _ if self.seen_committed => Fate::Committed,
+            _ => Fate::Unknown,
+        }
+    }
+}
+
+/// A value that somebody was served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) partition: PartitionIndex,
+    pub(super) offset: Offset,
+    pub(super) value: Value,
+    pub(super) isolation: Isolation,
+    pub(super) line: Line,
+}
+
+/// One consumer's run over one partition, between two assignments.
+#[derive(Debug)]
+pub(super) struct Ride {
+    pub(super) process: u64,
+    pub(super) partition: PartitionIndex,
+    pub(super) isolation: Isolation,
+    pub(super) offsets: Vec<Offset>,
+}
+
+/// What a history says.
+#[derive(Default)]
+pub(super) struct Facts {
+    line: Line,
+    pub(super) partitions: Vec<String>,
+    partition_index: HashMap<String, PartitionIndex>,
+    pub(super) sends: Vec<Send>,
+    pub(super) send_of: HashMap<Value, usize>,
+    send_by_op: HashMap<u64, usize>,
+    pub(super) transactions: Vec<Transaction>,
+    open_transaction: HashMap<u64, usize>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) rides: Vec<Ride>,
+    current_ride: HashMap<(u64, PartitionIndex), usize>,
+    pub(super) reads: Vec<(PartitionIndex, FullRead)>,
+    polled: u64,
+    kills: u64,
+}
+
+impl Facts {
+    pub(super) fn take(&mut self, event: Event) -> Result<(), HistoryError> {
+        self.line += 1;
+        let Event { op, process, stage, action } = event;
+        match action {
+            Action::Send { partition, values, offset } => {
+                let partition = self.partition(&partition);
+                match stage {
+                    Stage::Invoke => self.sent(op, process, partition, values)?,
+                    _ => self.answered(op, stage, offset)?,
+                }
+            }
+            Action::Poll { isolation, records } if stage == Stage::Ok => {
+                self.polled(process, isolation, records);
+            }
+            Action::Read(read) if stage == Stage::Ok => self.read(read),
+            Action::Assign => self.current_ride.retain(|(of, _), _| *of != process),
+            Action::Begin if stage != Stage::Fail => self.begun(process, stage),
+            Action::Commit => self.committing(process, stage)?,
+            // A transaction whose commit nobody asked for is not committed, however its abort went.
+            Action::Abort => drop(self.open_transaction.remove(&process)),
+            Action::Kill => self.kills += 1,
+            Action::Poll { .. } | Action::Read(_) | Action::Begin | Action::Start => {}
+        }
+        Ok(())
+    }
+
+    fn impossible(&self, what: impl Into<String>) -> HistoryError {
+        HistoryError { line: self.line, what: what.into() }
+    }
+
+    fn partition(&mut self, name: &str) -> PartitionIndex {
+        if let Some(index) = self.partition_index.get(name) {
+            return *index;
+        }
+        self.partitions.push(name.to_owned());
+        self.partition_index.insert(name.to_owned(), self.partitions.len() - 1);
+        self.partitions.len() - 1
+    }
+
+    fn sent(
+        &mut self,
+        op: u64,
+        process: u64,
+        partition: PartitionIndex,
+        values: Vec<Value>,
+    ) -> Result<(), HistoryError> {
+        let index = self.sends.len();
+        for value in &values {
+            if self.send_of.insert(*value, index).is_some() {
+                return Err(self.impossible(format!("value {value} is sent a second time")));
+            }
+        }
+        if self.send_by_op.insert(op, index).is_some() {
+            return Err(self.impossible(format!("op {op} is invoked a second time")));
+        }
+        let transaction = self.open_transaction.get(&process).copied();
+        let (invoked_at, outcome) = (self.line, Stage::Invoke);
+        self.sends.push(Send { process, partition, values, invoked_at, outcome, offset: None, transaction });
+        Ok(())
+    }
+
+    fn answered(&mut self, op: u64, stage: Stage, offset: Option<Offset>) -> Result<(), HistoryError> {
+        let index = self.send_by_op.get(&op).copied();
+        let index = index.ok_or_else(|| self.impossible(format!("op {op} was never invoked")))?;
+        let send = &mut self.sends[index];
+        (send.outcome, send.offset) = (stage, offset);
+        Ok(())
+    }
+
+    fn begun(&mut self, process: u64, stage: Stage) {
+        // Invocation and outcome may both be there: the outcome begins nothing new.
+        let open = self.open_transaction.get(&process).map(|open| &self.transactions[*open]);
+        if stage == Stage::Invoke || open.is_none_or(|open| open.commit_invoked_at.is_some()) {
+            self.open_transaction.insert(process, self.transactions.len());
+            self.transactions.push(Transaction::default());
+        }
+    }
+
+    fn committing(&mut self, process: u64, stage: Stage) -> Result<(), HistoryError> {
+        let open = self.open_transaction.get(&process).copied();
+        let open =
+            open.ok_or_else(|| self.impossible(format!("process {process} has no open transaction")))?;
+        let transaction = &mut self.transactions[open];
+        if stage == Stage::Invoke {
+            transaction.commit_invoked_at.get_or_insert(self.line);
+        } else {
+            transaction.commit = Some(stage);
+            self.open_transaction.remove(&process);
+        }
+        Ok(())
+    }
+
+    fn polled(&mut self, process: u64, isolation: Isolation, records: BTreeMap<String, Vec<Run>>) {
+        for (partition, runs) in records {
+            let partition = self.partition(&partition);
+            let ride = *self.current_ride.entry((process, partition)).or_insert_with(|| {
+                self.rides.push(Ride { process, partition, isolation, offsets: Vec::new() });
+                self.rides.len() - 1
+            });
+            for (offset, value) in runs.iter().flat_map(places) {
+                self.rides[ride].offsets.push(offset);
+                self.polled += 1;
+                self.see(partition, offset, value, isolation);
+            }
+        }
+    }
+
+    fn read(&mut self, read: FullRead) {
+        let partition = self.partition(&read.partition);
+        for (offset, value) in read.records.iter().flat_map(places) {
+            self.see(partition, offset, value, read.isolation);
+        }
+        self.reads.push((partition, read));
+    }
+
+    fn see(&mut self, partition: PartitionIndex, offset: Offset, value: Value, isolation: Isolation) {
+        self.seen.push(Seen { partition, offset, value, isolation, line: self.line });
+        if isolation == Isolation::ReadCommitted
+            && let Some(transaction) = self.send_of.get(&value).and_then(|send| self.sends[*send].transaction)
+        {
+            self.transactions[transaction].seen_committed = true;
+        }
+    }
+
+    /// The last full read of each partition with that isolation.
+    pub(super) fn last_reads(&self, isolation: Isolation) -> BTreeMap<PartitionIndex, &FullRead> {
+        let reads = self.reads.iter().filter(|(_, read)| read.isolation == isolation);
+        reads.map(|(partition, read)| (*partition, read)).collect()
+    }
+
+    /// Partitions whose records may be missing by design.
+    pub(super) fn compacted(&self) -> BTreeSet<PartitionIndex> {
+        self.reads.iter().filter(|(_, read)| read.compacted).map(|(partition, _)| *partition).collect()
+    }
+
+    pub(super) fn fate(&self, send: &Send) -> Fate {
+        match send.transaction {
+            None => Fate::Committed,
+            Some(transaction) => self.transactions[transaction].fate(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let values = |outcomes: &[Stage]| {
+            let sends = self.sends.iter().filter(|send| outcomes.contains(&send.outcome));
+            sends.map(|send| send.values.len() as u64).sum()
+        };
+        let fates = |fate| self.transactions.iter().filter(|t| t.fate() == fate).count() as u64;
+        Counts {
+            sent: self.send_of.len() as u64,
+            acknowledged: values(&[Stage::Ok]),
+            unknown: values(&[Stage::Info, Stage::Invoke]),
+            polled: self.polled,
+            read: self.seen.len() as u64 - self.polled,
+            committed: fates(Fate::Committed),
+            aborted: fates(Fate::NotCommitted),
+            kills: self.kills,
+        }
+    }
+}
+
+/// Each value of a run with its offset.
+pub(super) fn places(run: &Run) -> impl Iterator<Item = (Offset, Value)> {
+    (run.0..).zip(run.1.iter().copied())
+}
