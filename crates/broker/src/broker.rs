@@ -25,12 +25,6 @@ use crate::waiting::ParkedWaiting;
 /// There is one leader for ever: this node.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
-/// The topic setting that limits a batch's size, as in Kafka.
-pub(crate) const MESSAGE_BYTES_MAX_CONFIG: &str = "max.message.bytes";
-
-/// Topics whose names begin so are Highwater's own: clients may read them, not make or write them.
-pub(crate) const INTERNAL_PREFIX: &str = "__";
-
 /// How often [`Broker::tick`] is to be called.
 pub const TICK: Duration = Duration::from_millis(100);
 

@@ -146,7 +146,10 @@ pub(crate) fn topic_error(error: &TopicError) -> ErrorCode {
         TopicError::AlreadyExists(_) => ErrorCode::TopicAlreadyExists,
         TopicError::Unknown(_) => ErrorCode::UnknownTopicOrPartition,
         TopicError::InvalidName { .. } => ErrorCode::InvalidTopic,
-        TopicError::InvalidPartitions { .. } => ErrorCode::InvalidPartitions,
+        TopicError::InvalidPartitions { .. } | TopicError::NotMorePartitions { .. } => {
+            ErrorCode::InvalidPartitions
+        }
+        TopicError::InvalidConfig(_) => ErrorCode::InvalidConfig,
         TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. } => {
             tracing::error!("topic catalog: {error}");
             ErrorCode::KafkaStorageError

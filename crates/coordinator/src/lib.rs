@@ -9,10 +9,12 @@
 
 mod coordinators;
 mod groups;
+mod topic_config;
 mod topics;
 mod writer;
 
 pub use coordinators::Coordinators;
 pub use groups::{GroupError, GroupOptions, Groups};
-pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics};
+pub use topic_config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
+pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, is_internal};
 pub use writer::{LogTopicWriter, NewRecord, TopicWriter, WriteError, Written, partition_for_key};

@@ -1,31 +1,27 @@
 //! The topic catalog.
-//!
-//! Each record of the catalog's partition holds one JSON object in its value:
-//! ```text
-//! {"v":1,"change":"created","name":"orders","id":"<32 hex digits>","partitions":4,"configs":{}}
-//! {"v":1,"change":"deleted","name":"orders","id":"<32 hex digits>"}
-//! ```
 
+mod records;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use highwater_env::{Entropy, TopicId, TopicPartition};
 use highwater_log::{AppendError, BatchBuilder, Log, LogError, ReadError};
-use serde::{Deserialize, Serialize};
+
+use crate::topic_config::{ConfigError, TopicConfig};
+use records::{CatalogRecord, Change};
 
 /// The partition that holds the catalog.
 pub const CATALOG_PARTITION: TopicPartition =
     TopicPartition { topic: TopicId(0x4849_4748_5741_5445_5243_4154_4c4f_4700), partition: 0 };
 
-/// Version of the catalog's records.
-const RECORD_VERSION: u32 = 1;
-/// Bytes read from the catalog at a time.
-const READ_BYTES: usize = 1 << 20;
-/// A catalog record inflates to no more than this.
-const INFLATED_BYTES_MAX: usize = 16 << 20;
+/// Topics by these names are the node's own, as in Kafka.
+const INTERNAL_NAMES: [&str; 3] = ["__consumer_offsets", "__share_group_state", "__transaction_state"];
+/// Topics whose names begin so are the node's own, too.
+const INTERNAL_PREFIX: &str = "__stage.";
 /// Longest topic name, as in Kafka.
 const NAME_LEN_MAX: usize = 249;
 
@@ -38,9 +34,11 @@ pub struct Topic {
     pub id: TopicId,
     /// How many partitions, at least 1.
     pub partitions: i32,
-    /// Kafka's topic settings as given.
+    /// Kafka's topic configs as given.
     pub configs: Arc<BTreeMap<String, String>>,
-    /// Whether it is Highwater's own (its name starts with `__`).
+    /// What they mean.
+    pub config: Arc<TopicConfig>,
+    /// Whether it is the node's own: clients may read it, not make, write or delete it.
     pub internal: bool,
 }
 
@@ -64,7 +62,7 @@ pub struct TopicOptions {
 
 impl Default for TopicOptions {
     fn default() -> Self {
-        Self { auto_create: true, default_partitions: 1, partitions_max: 1024 }
+        Self { auto_create: true, default_partitions: 1, partitions_max: 4096 }
     }
 }
 
@@ -93,6 +91,19 @@ pub enum TopicError {
         /// The most allowed.
         partitions_max: i32,
     },
+    /// Partitions can only be added.
+    #[error("topic {name} has {partitions} partitions, expected more than that, not {asked}")]
+    NotMorePartitions {
+        /// The topic.
+        name: String,
+        /// How many it has.
+        partitions: i32,
+        /// How many were asked for.
+        asked: i32,
+    },
+    /// A config is unknown or wrong.
+    #[error(transparent)]
+    InvalidConfig(#[from] ConfigError),
     /// The log could not be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -113,20 +124,6 @@ impl From<AppendError> for TopicError {
     fn from(error: AppendError) -> Self {
         Self::Log(error.into())
     }
-}
-
-#[derive(Serialize, Deserialize)]
-struct CatalogRecord {
-    v: u32,
-    #[serde(flatten)]
-    change: Change,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "lowercase")]
-enum Change {
-    Created { name: String, id: String, partitions: i32, configs: BTreeMap<String, String> },
-    Deleted { name: String, id: String },
 }
 
 /// The catalog; a cheap handle, shared by clones.
@@ -152,18 +149,12 @@ impl Topics {
     /// If the log fails or a record is damaged.
     pub fn open(log: Log, entropy: Arc<dyn Entropy>, options: TopicOptions) -> Result<Self, TopicError> {
         log.create_partition(CATALOG_PARTITION)?;
-        let topics = replay(&log)?;
-        for tp in log.partitions() {
-            let known = |topic: &Topic| topic.id == tp.topic && (0..topic.partitions).contains(&tp.partition);
-            if tp != CATALOG_PARTITION && !topics.values().any(known) {
-                tracing::info!(partition = %tp, "removing a partition that no topic owns");
-                log.delete_partition(tp)?;
-            }
-        }
+        let topics = records::replay(&log)?;
+        remove_orphans(&log, &topics)?;
+        let owned = |topic: &Topic| (0..topic.partitions).map(|p| topic.partition(p)).collect::<Vec<_>>();
+        log.create_partitions(&topics.values().flat_map(owned).collect::<Vec<_>>())?;
         for topic in topics.values() {
-            for partition in 0..topic.partitions {
-                log.create_partition(topic.partition(partition))?;
-            }
+            configure(&log, topic, 0..topic.partitions)?;
         }
         let topics = RwLock::new(topics);
         Ok(Self(Arc::new(Catalog { log, entropy, options, changing: Mutex::new(()), topics })))
@@ -172,14 +163,14 @@ impl Topics {
     /// Makes a topic; `partitions` -1 means the default. Durable when it returns.
     ///
     /// # Errors
-    /// If the name is taken or invalid, or the number of partitions is.
+    /// If the name is taken or invalid, or the number of partitions or a config is.
     pub fn create(
         &self,
         name: &str,
         partitions: i32,
         configs: BTreeMap<String, String>,
     ) -> Result<Topic, TopicError> {
-        self.check(name, partitions)?;
+        self.check(name, partitions, &configs)?;
         let _changing = self.change();
         if self.get(name).is_some() {
             return Err(TopicError::AlreadyExists(name.to_owned()));
@@ -191,16 +182,29 @@ impl Topics {
     ///
     /// # Errors
     /// As `create`.
-    pub fn check(&self, name: &str, partitions: i32) -> Result<(), TopicError> {
+    pub fn check(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<(), TopicError> {
         check_name(name)?;
-        let partitions_max = self.0.options.partitions_max;
-        if partitions != -1 && !(1..=partitions_max).contains(&partitions) {
-            return Err(TopicError::InvalidPartitions { partitions, partitions_max });
-        }
         if self.get(name).is_some() {
             return Err(TopicError::AlreadyExists(name.to_owned()));
         }
+        if partitions != -1 {
+            self.check_partitions(partitions)?;
+        }
+        TopicConfig::parse(configs)?;
         Ok(())
+    }
+
+    fn check_partitions(&self, partitions: i32) -> Result<(), TopicError> {
+        let partitions_max = self.0.options.partitions_max;
+        match (1..=partitions_max).contains(&partitions) {
+            true => Ok(()),
+            false => Err(TopicError::InvalidPartitions { partitions, partitions_max }),
+        }
     }
 
     /// The topic of that name; made with the defaults if there is none and that is switched on.
@@ -211,14 +215,40 @@ impl Topics {
         if let Some(topic) = self.get(name) {
             return Ok(topic);
         }
-        check_name(name)?;
         if !self.0.options.auto_create {
+            check_name(name)?;
             return Err(TopicError::Unknown(name.to_owned()));
         }
+        self.get_or_create(name, -1, BTreeMap::new())
+    }
+
+    /// The node's own topic of that name; made so if there is none.
+    ///
+    /// # Errors
+    /// As [`Topics::create`], but the name may be taken: then the topic is as it is.
+    pub fn ensure_internal(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    ) -> Result<Topic, TopicError> {
+        match self.get(name) {
+            Some(topic) => Ok(topic),
+            None => self.get_or_create(name, partitions, configs),
+        }
+    }
+
+    fn get_or_create(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: BTreeMap<String, String>,
+    ) -> Result<Topic, TopicError> {
+        check_name(name)?;
         let _changing = self.change();
         match self.get(name) {
             Some(topic) => Ok(topic),
-            None => self.create_unlocked(name, -1, BTreeMap::new()),
+            None => self.create_unlocked(name, partitions, configs),
         }
     }
 
@@ -229,19 +259,88 @@ impl Topics {
         configs: BTreeMap<String, String>,
     ) -> Result<Topic, TopicError> {
         let partitions = if partitions == -1 { self.0.options.default_partitions } else { partitions };
-        let id = TopicId(self.0.entropy.next_u128());
-        let topic = new_topic(name, id, partitions, configs);
-        for partition in 0..partitions {
-            self.0.log.create_partition(topic.partition(partition))?;
-        }
-        self.record(Change::Created {
-            name: name.to_owned(),
-            id: id.to_string(),
+        let config = TopicConfig::parse(&configs)?;
+        let topic = Topic {
+            name: name.into(),
+            id: TopicId(self.0.entropy.next_u128()),
             partitions,
-            configs: BTreeMap::clone(&topic.configs),
-        })?;
+            configs: Arc::new(configs),
+            config: Arc::new(config),
+            internal: is_internal(name),
+        };
+        self.make_partitions(&topic, 0..partitions)?;
+        self.record(&Change::created(&topic))?;
         self.topics_mut().insert(Arc::clone(&topic.name), topic.clone());
         Ok(topic)
+    }
+
+    fn make_partitions(&self, topic: &Topic, partitions: Range<i32>) -> Result<(), TopicError> {
+        let made: Vec<_> = partitions.clone().map(|partition| topic.partition(partition)).collect();
+        self.0.log.create_partitions(&made)?;
+        configure(&self.0.log, topic, partitions)
+    }
+
+    /// Lets a topic have `partitions` in all. Durable when it returns. Keys written from now on
+    /// may find another partition than before.
+    ///
+    /// # Errors
+    /// If there is no such topic, it has as many or more, or that many are not allowed.
+    pub fn add_partitions(&self, name: &str, partitions: i32) -> Result<Topic, TopicError> {
+        let _changing = self.change();
+        let topic = self.check_added(name, partitions)?;
+        let grown = Topic { partitions, ..topic };
+        self.make_partitions(&grown, topic.partitions..partitions)?;
+        self.record(&Change::grown(&grown))?;
+        self.topics_mut().insert(Arc::clone(&grown.name), grown.clone());
+        Ok(grown)
+    }
+
+    /// What [`Topics::add_partitions`] would refuse, without adding. The topic as it is.
+    ///
+    /// # Errors
+    /// As `add_partitions`.
+    pub fn check_added(&self, name: &str, asked: i32) -> Result<Topic, TopicError> {
+        let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let partitions = topic.partitions;
+        if asked <= partitions {
+            return Err(TopicError::NotMorePartitions { name: name.to_owned(), partitions, asked });
+        }
+        self.check_partitions(asked)?;
+        Ok(topic)
+    }
+
+    /// Changes a topic's configs: `edit` gets those that were given and leaves those that are to
+    /// hold. Durable when it returns, and in effect.
+    ///
+    /// # Errors
+    /// If there is no such topic, `edit` refuses, or a config is unknown or wrong.
+    pub fn alter_configs(
+        &self,
+        name: &str,
+        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), TopicError>,
+    ) -> Result<Topic, TopicError> {
+        let _changing = self.change();
+        let topic = self.check_altered(name, edit)?;
+        self.record(&Change::configured(&topic))?;
+        self.topics_mut().insert(Arc::clone(&topic.name), topic.clone());
+        configure(&self.0.log, &topic, 0..topic.partitions)?;
+        Ok(topic)
+    }
+
+    /// What [`Topics::alter_configs`] would refuse, without altering. The topic as it would be.
+    ///
+    /// # Errors
+    /// As `alter_configs`.
+    pub fn check_altered(
+        &self,
+        name: &str,
+        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), TopicError>,
+    ) -> Result<Topic, TopicError> {
+        let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
+        let mut configs = BTreeMap::clone(&topic.configs);
+        edit(&mut configs)?;
+        let config = TopicConfig::parse(&configs)?;
+        Ok(Topic { configs: Arc::new(configs), config: Arc::new(config), ..topic })
     }
 
     /// The topic of that name.
@@ -266,12 +365,10 @@ impl Topics {
     pub fn delete(&self, name: &str) -> Result<(), TopicError> {
         let _changing = self.change();
         let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
-        self.record(Change::Deleted { name: name.to_owned(), id: topic.id.to_string() })?;
+        self.record(&Change::deleted(&topic))?;
         self.topics_mut().remove(name);
-        for partition in 0..topic.partitions {
-            self.0.log.delete_partition(topic.partition(partition))?;
-        }
-        Ok(())
+        let gone: Vec<_> = (0..topic.partitions).map(|partition| topic.partition(partition)).collect();
+        Ok(self.0.log.delete_partitions(&gone)?)
     }
 
     /// The limits and defaults it was opened with.
@@ -279,11 +376,9 @@ impl Topics {
         &self.0.options
     }
 
-    fn record(&self, change: Change) -> Result<(), TopicError> {
-        let value = serde_json::to_vec(&CatalogRecord { v: RECORD_VERSION, change })
-            .expect("strings and numbers always encode as JSON");
+    fn record(&self, change: &Change) -> Result<(), TopicError> {
         let mut batch = BatchBuilder::new(0);
-        batch.push(0, None, Some(&value), &[]);
+        batch.push(0, None, Some(&CatalogRecord::encode(change)), &[]);
         self.0.log.append(CATALOG_PARTITION, batch.finish())?.wait()?;
         Ok(())
     }
@@ -301,9 +396,30 @@ impl Topics {
     }
 }
 
-fn new_topic(name: &str, id: TopicId, partitions: i32, configs: BTreeMap<String, String>) -> Topic {
-    let internal = name.starts_with("__");
-    Topic { name: name.into(), id, partitions, configs: Arc::new(configs), internal }
+/// Removes partitions that no topic owns.
+fn remove_orphans(log: &Log, topics: &ByName) -> Result<(), TopicError> {
+    let by_id: HashMap<TopicId, i32> = topics.values().map(|topic| (topic.id, topic.partitions)).collect();
+    let owned = |tp: &TopicPartition| {
+        *tp == CATALOG_PARTITION || by_id.get(&tp.topic).is_some_and(|n| (0..*n).contains(&tp.partition))
+    };
+    let orphans: Vec<_> = log.partitions().into_iter().filter(|tp| !owned(tp)).collect();
+    for tp in &orphans {
+        tracing::info!(partition = %tp, "removing a partition that no topic owns");
+    }
+    Ok(log.delete_partitions(&orphans)?)
+}
+
+/// Tells the log how to keep a topic's partitions.
+fn configure(log: &Log, topic: &Topic, partitions: Range<i32>) -> Result<(), TopicError> {
+    for partition in partitions {
+        log.configure(topic.partition(partition), topic.config.partition.clone())?;
+    }
+    Ok(())
+}
+
+/// Whether a topic of this name is the node's own.
+pub fn is_internal(name: &str) -> bool {
+    INTERNAL_NAMES.contains(&name) || name.starts_with(INTERNAL_PREFIX)
 }
 
 /// Kafka's rules: 1..=249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
@@ -317,49 +433,4 @@ fn check_name(name: &str) -> Result<(), TopicError> {
         _ => return Ok(()),
     };
     Err(TopicError::InvalidName { name: name.chars().take(NAME_LEN_MAX).collect(), reason })
-}
-
-fn replay(log: &Log) -> Result<ByName, TopicError> {
-    let mut topics = ByName::new();
-    let mut next = log.bounds(CATALOG_PARTITION)?.log_start_offset;
-    loop {
-        let range = log.read(CATALOG_PARTITION, next, READ_BYTES)?;
-        if range.batches.is_empty() {
-            return Ok(topics);
-        }
-        for batch in &range.batches {
-            let records = batch.records(INFLATED_BYTES_MAX);
-            let records =
-                records.map_err(|source| ReadError::Batch { offset: batch.base_offset(), source })?;
-            for record in records {
-                apply(&mut topics, record.value.as_deref().unwrap_or_default())
-                    .map_err(|what| TopicError::BadRecord { offset: record.offset, what })?;
-            }
-        }
-        next = range.next_offset(next);
-    }
-}
-
-fn apply(topics: &mut ByName, value: &[u8]) -> Result<(), String> {
-    let record: CatalogRecord = serde_json::from_slice(value).map_err(|e| e.to_string())?;
-    if record.v != RECORD_VERSION {
-        return Err(format!("version {}, expected {RECORD_VERSION}", record.v));
-    }
-    match record.change {
-        Change::Created { name, id, partitions, configs } => {
-            let topic = new_topic(&name, parse_id(&id)?, partitions, configs);
-            topics.insert(Arc::clone(&topic.name), topic);
-        }
-        Change::Deleted { name, id } => {
-            let id = parse_id(&id)?;
-            if topics.remove(name.as_str()).is_none_or(|topic| topic.id != id) {
-                return Err(format!("topic {name} with id {id} deleted but unknown"));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn parse_id(id: &str) -> Result<TopicId, String> {
-    u128::from_str_radix(id, 16).map(TopicId).map_err(|e| format!("topic id {id:?}: {e}"))
 }

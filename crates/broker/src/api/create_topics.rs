@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use highwater_coordinator::Topic;
+use highwater_coordinator::{Topic, is_internal};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::api::describe_configs::DYNAMIC_TOPIC_CONFIG;
 use crate::api::encode;
-use crate::broker::{Broker, INTERNAL_PREFIX, MESSAGE_BYTES_MAX_CONFIG};
+use crate::broker::Broker;
 use crate::errors::{ErrorCode, topic_error};
 use crate::guard::{Shape, fixed, numbers, structs, text};
 use crate::request::{Refusal, Request};
@@ -69,9 +69,8 @@ impl Made {
 
 fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, (ErrorCode, String)> {
     let name: &str = &asked.name.0;
-    if name.starts_with(INTERNAL_PREFIX) {
-        let message = format!("topics that start with {INTERNAL_PREFIX} are internal");
-        return Err((ErrorCode::InvalidTopic, message));
+    if is_internal(name) {
+        return Err((ErrorCode::InvalidTopic, "the name is that of an internal topic".to_owned()));
     }
     let partitions = partition_count(broker, asked)?;
     match asked.replication_factor {
@@ -87,24 +86,12 @@ fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Resul
         .iter()
         .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
         .collect();
-    check_configs(&configs)?;
     let refused = |error| (topic_error(&error), error.to_string());
     if validate_only {
-        broker.topics.check(name, partitions).map_err(refused)?;
+        broker.topics.check(name, partitions, &configs).map_err(refused)?;
         return Ok(Made { id: 0, partitions, configs });
     }
     broker.topics.create(name, partitions, configs).map(|topic| Made::of(&topic)).map_err(refused)
-}
-
-/// Settings we act on must make sense; others are kept and shown as given.
-fn check_configs(configs: &BTreeMap<String, String>) -> Result<(), (ErrorCode, String)> {
-    match configs.get(MESSAGE_BYTES_MAX_CONFIG).map(|value| (value, value.parse::<usize>())) {
-        Some((value, Err(_))) => {
-            let message = format!("{MESSAGE_BYTES_MAX_CONFIG} is {value:?}, expected a number of bytes");
-            Err((ErrorCode::InvalidConfig, message))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn partition_count(broker: &Broker, asked: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {

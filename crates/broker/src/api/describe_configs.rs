@@ -11,10 +11,13 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::api::encode;
-use crate::broker::{Broker, MESSAGE_BYTES_MAX_CONFIG};
+use crate::broker::Broker;
 use crate::errors::ErrorCode;
 use crate::guard::{Shape, fixed, structs, text, texts};
 use crate::request::{Refusal, Request};
+
+/// The topic config that limits a batch's size.
+const MESSAGE_BYTES_MAX_CONFIG: &str = "max.message.bytes";
 
 pub(super) static SHAPE: Shape = Shape {
     flexible_since: 4,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use highwater_coordinator::Topic;
+use highwater_coordinator::{Topic, is_internal};
 use highwater_env::TopicId;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -14,7 +14,7 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::api::{encode, text};
-use crate::broker::{Broker, INTERNAL_PREFIX, LEADER_EPOCH};
+use crate::broker::{Broker, LEADER_EPOCH};
 use crate::errors::{ErrorCode, topic_error};
 use crate::guard::{self, Shape, fixed, structs};
 use crate::request::{Refusal, Request};
@@ -71,7 +71,7 @@ fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Topic, Er
     if let Some(topic) = broker.topics.get(name) {
         return Ok(topic);
     }
-    if !create || name.starts_with(INTERNAL_PREFIX) {
+    if !create || is_internal(name) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     broker.topics.ensure(name).map_err(|error| topic_error(&error))

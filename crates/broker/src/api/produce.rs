@@ -19,7 +19,7 @@ use highwater_env::TopicPartition;
 use highwater_log::{AppendError, LogBatch, Ticket};
 
 use crate::api::TopicRef;
-use crate::broker::{Answer, Broker, MESSAGE_BYTES_MAX_CONFIG};
+use crate::broker::{Answer, Broker};
 use crate::errors::{ErrorCode, append_error, batch_error};
 use crate::request::{Refusal, Request};
 use crate::response::Response;
@@ -235,8 +235,7 @@ fn check_batch(
         return Err((ErrorCode::UnknownTopicOrPartition, why));
     }
     let records = records.ok_or((ErrorCode::InvalidRecord, "records are null".to_owned()))?;
-    let configured = topic.configs.get(MESSAGE_BYTES_MAX_CONFIG).and_then(|value| value.parse().ok());
-    let bytes_max = configured.unwrap_or(broker.options.message_bytes_max);
+    let bytes_max = topic.config.message_bytes_max.unwrap_or(broker.options.message_bytes_max);
     if records.len() > bytes_max {
         let why = format!("batch of {} bytes, expected at most {bytes_max}", records.len());
         return Err((ErrorCode::MessageTooLarge, why));

@@ -245,7 +245,7 @@ fn refused_batches_have_kafkas_codes() {
     let options = BrokerOptions { message_bytes_max: 10_000, ..BrokerOptions::default() };
     let node = fixture_with(options, MemoryBudget::unlimited());
     node.create("t");
-    node.create("__own");
+    node.create("__stage.own");
     let good = batch(&["a"], 1);
     let check = |topic: &str, partition: i32, records: &[u8], code: ErrorCode| {
         assert_eq!(node.produce(topic, partition, -1, records), (code.code(), -1), "{code:?}");
@@ -258,7 +258,7 @@ fn refused_batches_have_kafkas_codes() {
     check("nope", 0, &good, ErrorCode::UnknownTopicOrPartition);
     check("t", 9, &good, ErrorCode::UnknownTopicOrPartition);
     check("t", -1, &good, ErrorCode::UnknownTopicOrPartition);
-    check("__own", 0, &good, ErrorCode::InvalidTopic);
+    check("__stage.own", 0, &good, ErrorCode::InvalidTopic);
     check("t", 0, &good[..good.len() - 1], ErrorCode::CorruptMessage);
     check("t", 0, &[], ErrorCode::CorruptMessage);
     check("t", 0, &changed(good.len() - 1, 0x55), ErrorCode::CorruptMessage);

@@ -38,7 +38,8 @@ fn topics_survive_a_crash_with_ids_and_settings() {
     let orders = topics.create("orders", 3, configs).unwrap();
     let auto = topics.ensure("auto.created").unwrap();
     assert_eq!((orders.partitions, auto.partitions, auto.internal), (3, 1, false));
-    assert!(topics.ensure("__stage").unwrap().internal);
+    assert!(topics.ensure("__stage.p.s").unwrap().internal);
+    assert!(!topics.ensure("__debezium-heartbeat").unwrap().internal);
     assert_eq!(topics.ensure("orders").unwrap(), orders);
     let all = topics.list();
     drop(topics);
@@ -91,8 +92,8 @@ fn refusals_name_the_rule() {
         create("a/b", 1),
         expect![[r#"invalid topic name "a/b": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"#]],
     );
-    check(create("t", 0), expect!["0 partitions, expected 1..=1024"]);
-    check(create("t", 1025), expect!["1025 partitions, expected 1..=1024"]);
+    check(create("t", 0), expect!["0 partitions, expected 1..=4096"]);
+    check(create("t", 4097), expect!["4097 partitions, expected 1..=4096"]);
     assert!(matches!(create(&"x".repeat(250), 1), Err(TopicError::InvalidName { .. })));
     create(&"x".repeat(249), -1).unwrap();
     assert!(matches!(topics.delete("nope"), Err(TopicError::Unknown(_))));
@@ -111,10 +112,109 @@ fn a_damaged_record_is_named() {
     let disk = SimDisk::new(1);
     let topics = open(&disk, 1);
     let mut batch = BatchBuilder::new(0);
-    batch.push(0, None, Some(br#"{"v":2,"change":"deleted","name":"t","id":"0"}"#), &[]);
+    batch.push(0, None, Some(br#"{"v":3,"change":"renamed","name":"t"}"#), &[]);
     topics.0.log.append(CATALOG_PARTITION, batch.finish()).unwrap().wait().unwrap();
     drop(topics);
     let entropy = Arc::new(SeededEntropy::new(1));
     let refused = Topics::open(open_log(&disk), entropy, TopicOptions::default()).err().unwrap();
-    expect!["topic catalog record at offset 0: version 2, expected 1"].assert_eq(&refused.to_string());
+    expect!["topic catalog record at offset 0: version 3, expected 1..=2"].assert_eq(&refused.to_string());
+}
+
+fn configs(given: &[(&str, &str)]) -> BTreeMap<String, String> {
+    given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn altered_configs_and_added_partitions_survive_a_crash() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    topics.create("t", 2, configs(&[("retention.ms", "1000"), ("segment.ms", "5")])).unwrap();
+    let altered = topics
+        .alter_configs("t", |configs| {
+            configs.remove("retention.ms");
+            configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(*altered.configs, configs(&[("cleanup.policy", "compact"), ("segment.ms", "5")]));
+    assert!(altered.config.partition.compact && altered.config.partition.segment_ms == 5);
+    let grown = topics.add_partitions("t", 5).unwrap();
+    assert_eq!((grown.partitions, &grown.config), (5, &altered.config));
+    topics.0.log.bounds(grown.partition(4)).unwrap();
+    drop(topics);
+    disk.crash();
+    let topics = open(&disk, 2);
+    assert_eq!(topics.get("t"), Some(grown.clone()));
+    topics.0.log.bounds(grown.partition(4)).unwrap();
+}
+
+#[test]
+fn refused_alterations_change_nothing() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let before = topics.create("t", 2, BTreeMap::new()).unwrap();
+    check(topics.create("u", 1, configs(&[("colour", "blue")])), expect!["unknown topic config colour"]);
+    assert_eq!(topics.get("u"), None);
+    let set = |name: &'static str, value: &'static str| {
+        topics.alter_configs("t", |configs| {
+            configs.insert(name.to_owned(), value.to_owned());
+            Ok(())
+        })
+    };
+    check(
+        set("retention.ms", "soon"),
+        expect![[r#"retention.ms is "soon", expected a 64-bit number of at least -1"#]],
+    );
+    check(topics.alter_configs("nope", |_| Ok(())), expect!["unknown topic nope"]);
+    check(topics.add_partitions("t", 2), expect!["topic t has 2 partitions, expected more than that, not 2"]);
+    check(topics.add_partitions("t", 4097), expect!["4097 partitions, expected 1..=4096"]);
+    check(topics.add_partitions("nope", 2), expect!["unknown topic nope"]);
+    assert_eq!(topics.get("t"), Some(before));
+}
+
+/// A growth whose record a crash took leaves no partitions behind.
+#[test]
+fn partitions_of_a_growth_cut_short_are_removed() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let topic = topics.create("t", 1, BTreeMap::new()).unwrap();
+    topics.0.log.create_partition(topic.partition(1)).unwrap();
+    drop(topics);
+    let topics = open(&disk, 2);
+    assert!(topics.0.log.bounds(topic.partition(1)).is_err());
+    assert_eq!(topics.get("t").unwrap().partitions, 1);
+}
+
+#[test]
+fn internal_topics_are_made_whatever_is_switched_off() {
+    let options = TopicOptions { auto_create: false, ..TopicOptions::default() };
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let topics = Topics::open(open_log(&SimDisk::new(1)), entropy, options).unwrap();
+    let compact = configs(&[("cleanup.policy", "compact")]);
+    let made = topics.ensure_internal("__consumer_offsets", 50, compact).unwrap();
+    assert!((made.partitions, made.internal, made.config.partition.compact) == (50, true, true));
+    assert_eq!(topics.ensure_internal("__consumer_offsets", 1, BTreeMap::new()).unwrap(), made);
+}
+
+/// Records as the first version wrote them, with configs that it took unseen.
+#[test]
+fn records_of_version_1_are_read() {
+    let disk = SimDisk::new(1);
+    let topics = open(&disk, 1);
+    let mut batch = BatchBuilder::new(0);
+    let records = [
+        r#"{"v":1,"change":"created","name":"a","id":"0a","partitions":1,"configs":{}}"#,
+        r#"{"v":1,"change":"created","name":"b","id":"0b","partitions":2,"configs":{"retention.ms":"soon","x":"y"}}"#,
+        r#"{"v":1,"change":"deleted","name":"a","id":"0a"}"#,
+    ];
+    for record in records {
+        batch.push(0, None, Some(record.as_bytes()), &[]);
+    }
+    topics.0.log.append(CATALOG_PARTITION, batch.finish()).unwrap().wait().unwrap();
+    drop(topics);
+    let topics = open(&disk, 2);
+    let b = topics.get("b").unwrap();
+    assert_eq!((topics.list().len(), b.partitions, b.id), (1, 2, highwater_env::TopicId(11)));
+    assert_eq!(*b.configs, configs(&[("retention.ms", "soon"), ("x", "y")]));
+    assert_eq!(*b.config, crate::TopicConfig::default());
 }

@@ -218,6 +218,12 @@ fn topic_error(error: TopicError) -> NodeError {
         TopicError::InvalidName { .. } | TopicError::InvalidPartitions { .. } => {
             NodeError::Invalid { message, hint: "names have 1 to 249 of a-z A-Z 0-9 . _ -".into() }
         }
+        TopicError::NotMorePartitions { .. } => {
+            NodeError::Invalid { message, hint: "partitions can be added, never taken away".into() }
+        }
+        TopicError::InvalidConfig(_) => {
+            NodeError::Invalid { message, hint: "configs have Apache Kafka's names, defaults and units".into() }
+        }
         TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. } => NodeError::Failed(message),
     }
 }
