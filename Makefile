@@ -10,9 +10,11 @@ demo:
 test:
 	tests/run
 
-## The long form of the kill test: 200 rounds of kill -9.
+## The long forms of the crash tests: 500 rounds of kill -9 under Kafka clients (on HIGHWATER_SOAK_DIR,
+## if set, it goes on where it stopped), 200 under ingest and a pipeline, 100,000 simulated crashes.
 soak:
-	HIGHWATER_E2E_KILLS=200 tests/run --e2e test_kill
+	HIGHWATER_SOAK_ROUNDS=500 HIGHWATER_E2E_KILLS=200 tests/run --e2e test_soak test_kill
+	HIGHWATER_CRASH_SEEDS=100000 cargo test -p highwater-sim --test log_crash -- --nocapture
 
 ## Formatting, lints, licences.
 lint:

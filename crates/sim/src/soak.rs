@@ -1,0 +1,170 @@
+//! Kills a real node under load, by kill -9 at random moments, and judges what its clients saw.
+//!
+//! Producers and consumers live on over the kills, as real ones do: a producer sends again what was
+//! not acknowledged, to the node that has recovered. The history is kept by this process in its own
+//! file, outside of the node.
+//!
+//! What it cannot show: that the data reached the disk, for the page cache outlives a killed process.
+
+mod client;
+mod consumer;
+mod node;
+mod producer;
+mod records;
+mod stage;
+mod wire;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use highwater_env::{Clock, Disk, Entropy, RealDisk, SeededEntropy, SystemClock};
+
+use crate::history::{Action, Isolation, Report, Stage as Outcome, check, read_file};
+use consumer::DIRECTOR;
+use node::{Node, Program};
+use stage::{Stage, Turn};
+
+const TOPIC: &str = "soak";
+const HISTORY_FILE: &str = "history.jsonl";
+/// Of a hundred rounds, how many kill the node a second time, while it recovers.
+const KILLED_IN_RECOVERY_OF_100: u64 = 10;
+
+/// How hard to try.
+#[derive(Clone, Debug)]
+pub struct SoakOptions {
+    /// Kills in all, those of earlier runs on the same directory included.
+    pub rounds: u64,
+    /// After this long it stops, judges, and can be run again to go on.
+    pub time_max: Duration,
+    /// Judges every so many rounds, and at the end.
+    pub check_every: u64,
+    /// Where data and history are kept.
+    pub dir: PathBuf,
+    /// What decides all that is random here; the moments of the operating system are not.
+    pub seed: u64,
+    /// Partitions of the topic.
+    pub partitions: i32,
+    /// Idempotent producers.
+    pub producers: usize,
+    /// A node is killed at most this many ms after it became ready.
+    pub kill_after_ms_max: u64,
+}
+
+/// What a soak came to.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// Kills so far, in all runs.
+    pub rounds: u64,
+    /// What the checker says.
+    pub report: Report,
+}
+
+/// Runs a soak, reporting to `out`.
+///
+/// # Errors
+/// If the node does not start, a client fails or is stuck, or the history cannot be kept.
+pub fn run(options: &SoakOptions, out: &mut impl Write) -> Result<Outcomes> {
+    RealDisk.create_dir_all(&options.dir)?;
+    let history = options.dir.join(HISTORY_FILE);
+    let (stage, rounds) = Stage::open(&history, TOPIC, options.partitions, options.seed)?;
+    let program = Program { path: node::find_program()?, data_dir: options.dir.join("data"), kafka_port: 0 };
+    let entropy = SeededEntropy::new(options.seed ^ rounds);
+    let mut director = Director { options, stage: &stage, program, entropy, rounds, history };
+    std::thread::scope(|scope| {
+        for _ in 0..options.producers {
+            scope.spawn(|| client(&stage, "producer", || producer::run(&stage)));
+        }
+        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
+            let stage = &stage;
+            scope.spawn(move || client(stage, "consumer", || consumer::run(stage, isolation)));
+        }
+        let done = director.run(out);
+        stage.set_turn(Turn::Stop);
+        done
+    })
+}
+
+fn client(stage: &Stage, name: &str, work: impl FnOnce() -> Result<()>) {
+    if let Err(error) = work() {
+        stage.failed(name, &error);
+    }
+}
+
+struct Director<'a> {
+    options: &'a SoakOptions,
+    stage: &'a Stage,
+    program: Program,
+    entropy: SeededEntropy,
+    rounds: u64,
+    history: PathBuf,
+}
+
+impl Director<'_> {
+    fn run(&mut self, out: &mut impl Write) -> Result<Outcomes> {
+        let clock = SystemClock::new();
+        let begun = clock.monotonic();
+        let mut node = self.start()?;
+        let mut connection = self.stage.connect().context("the node is gone")?;
+        connection.create_topic(TOPIC, self.options.partitions)?;
+        drop(connection);
+        let mut slowest_start = Duration::ZERO;
+        loop {
+            self.stage.set_turn(Turn::Go);
+            let is_last =
+                self.rounds >= self.options.rounds || clock.monotonic() - begun >= self.options.time_max;
+            if is_last || self.rounds > 0 && self.rounds.is_multiple_of(self.options.check_every) {
+                let report = self.judge()?;
+                let (rounds, seconds) = (self.rounds, (clock.monotonic() - begun).as_secs());
+                writeln!(out, "round {rounds}, {seconds} s, slowest restart {slowest_start:.0?}: {report}")?;
+                if is_last || !report.is_good() {
+                    return Ok(Outcomes { rounds, report });
+                }
+                self.stage.set_turn(Turn::Go);
+            }
+            self.stage.wait_ms(self.entropy.below(self.options.kill_after_ms_max))?;
+            if node.has_ended() {
+                bail!("the node ended by itself");
+            }
+            self.kill(node)?;
+            let restart = clock.monotonic();
+            node = self.start()?;
+            slowest_start = slowest_start.max(clock.monotonic() - restart);
+        }
+    }
+
+    fn kill(&mut self, node: Node) -> Result<()> {
+        self.stage.node_is_at(None);
+        let complaints = node.kill();
+        self.rounds += 1;
+        self.stage.record(self.stage.new_op(), DIRECTOR, Outcome::Ok, Action::Kill)?;
+        if !complaints.is_empty() {
+            bail!("the node complained before it was killed: {}", complaints.join("\n"));
+        }
+        if self.entropy.below(100) < KILLED_IN_RECOVERY_OF_100 {
+            let again = self.program.launch()?;
+            self.stage.wait_ms(self.entropy.below(60))?;
+            drop(again);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<Node> {
+        let (node, address) = self.program.start()?;
+        self.stage.record(self.stage.new_op(), DIRECTOR, Outcome::Ok, Action::Start)?;
+        self.stage.node_is_at(Some(address));
+        Ok(node)
+    }
+
+    /// Lets the clients finish, reads everything, and judges the whole history from its file.
+    fn judge(&self) -> Result<Report> {
+        self.stage.set_turn(Turn::Rest);
+        self.stage.wait_for_rest(self.options.producers + 2)?;
+        consumer::read_all(self.stage)?;
+        let mut failure = None;
+        let events = read_file(&self.history)?;
+        let report = check(events.map_while(|event| event.map_err(|error| failure = Some(error)).ok()))?;
+        failure.map_or(Ok(report), Err)
+    }
+}
