@@ -50,6 +50,7 @@ const KNOWN_ATTRIBUTES: i16 = 0x7f;
 const APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
 /// No reader inflates the records of one batch to more than this.
 const INFLATED_BYTES_MAX: usize = 128 << 20;
 

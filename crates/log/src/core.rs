@@ -7,14 +7,18 @@
 //! publish     high watermarks rise, tickets resolve, readers wake       state lock
 //! materialise durable batches go to segments                            segments lock
 //! checkpoint  segments are synced, the checkpoint says so               segments lock
+//! delete      partitions are trimmed to their retention                 state lock, no I/O
+//! compact     segments are rewritten beside, then swapped               segments lock for the swap
 //! ```
 //! Lock order: segments, wal, state; a checkpoint forced by a full write-ahead log is taken
 //! before the wal lock.
 
 mod commit;
+mod compact;
 mod materialise;
 mod open;
 mod reading;
+mod retention;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,6 +64,8 @@ struct SegmentsAtWork {
     dirty_dirs: Vec<TopicPartition>,
     /// Segments that nothing refers to any more, whose files go with the next checkpoint.
     doomed: Vec<Arc<Segment>>,
+    /// Segments that compaction made, whose files get their names with the next checkpoint.
+    renames: Vec<Arc<Segment>>,
 }
 
 /// How many may wait for one partition. Beyond it all are woken: who still wants to waits again, who
@@ -209,7 +215,7 @@ impl Core {
         let again = self.budget.reserve(bytes);
         if again.is_err() {
             state.checkpoint_wanted |= state.unmaterialised_bytes > 0;
-            self.segments_wanted.notify_one();
+            self.segments_wanted.notify_all();
         }
         again.map_err(|full| AppendError::Backpressure(full.to_string()))
     }
@@ -360,6 +366,12 @@ impl Core {
         };
         let state = self.segments_wanted.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         (!state.ending).then_some(state.checkpoint_wanted)
+    }
+
+    /// Blocks for `pause`; false once the log ends.
+    pub(crate) fn wait_to_tidy(&self, pause: Duration) -> bool {
+        let waited = self.segments_wanted.wait_timeout_while(self.state(), pause, |state| !state.ending);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.ending
     }
 
     pub(crate) fn unlock_directory(&self) {

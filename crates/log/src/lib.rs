@@ -16,6 +16,7 @@
 
 mod batch;
 mod checkpoint;
+mod compaction;
 mod core;
 mod directory;
 mod error;

@@ -13,6 +13,7 @@ use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicPartition};
 
 use crate::core::Core;
 use crate::ticket::Drive;
+use crate::transactions::covers;
 use crate::{
     AbortedTransaction, AppendError, LogBatch, LogError, LogOptions, OpenTransaction, PartitionOptions,
     ProducerState, ReadError, Ticket,
@@ -36,14 +37,22 @@ pub struct Bounds {
 /// What a read found: whole batches, end to end.
 #[derive(Clone, Debug)]
 pub struct ReadRange {
-    /// Batches in order; the first one contains the offset asked for, and may start before it.
-    /// Empty at the high watermark.
+    /// Batches in order; the first one contains the offset asked for, and may start before it; where
+    /// compaction took that offset away, it is the next one that is there. Empty at the high watermark.
     pub batches: Vec<LogBatch>,
     /// The partition's bounds at that moment.
     pub bounds: Bounds,
+    /// Aborted transactions that have records in these batches, perhaps some more.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 impl ReadRange {
+    /// Whether a batch of this range, all of it below the last stable offset, holds records that
+    /// count: it is no marker, and its transaction, if any, was not aborted.
+    pub fn is_committed(&self, batch: &LogBatch) -> bool {
+        !batch.is_control() && !covers(&self.aborted, batch)
+    }
+
     /// The offset to read from next: after the last batch, or `from` if there is none.
     pub fn next_offset(&self, from: Offset) -> Offset {
         self.batches.last().map_or(from, LogBatch::next_offset)
@@ -178,6 +187,16 @@ impl Log {
     /// If the disk refuses; nothing is lost and it can be tried again.
     pub fn step_segments(&self, checkpoint: bool) -> Result<(), LogError> {
         if checkpoint { self.0.core.checkpoint() } else { self.0.core.materialise() }
+    }
+
+    /// Deletes what is beyond its retention and compacts one partition that needs it; whether there
+    /// was anything to do. For logs opened by [`Log::open_stepped`].
+    ///
+    /// # Errors
+    /// If the disk refuses; nothing is lost and it can be tried again.
+    pub fn step_housekeeping(&self) -> Result<bool, LogError> {
+        let deleted = self.0.core.delete_expired();
+        Ok(self.0.core.compact_one()? || deleted)
     }
 
     /// The cluster id of the data directory: 22 characters, as Kafka's.

@@ -1,6 +1,7 @@
 //! Limits of one log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use highwater_env::{Entropy, OsEntropy};
 
@@ -27,6 +28,8 @@ pub struct LogOptions {
     pub memory_bytes_max: u64,
     /// Batches already in segments are kept in memory for readers up to this size.
     pub tail_cache_bytes: u64,
+    /// How often partitions are looked at for what retention deletes and compaction rewrites.
+    pub tidy_interval: Duration,
     /// Cluster id for a new data directory; drawn from `entropy` if absent.
     pub cluster_id: Option<String>,
     /// Salts of write-ahead files and the cluster id of a new directory.
@@ -51,6 +54,7 @@ impl Default for LogOptions {
             materialise_bytes: 16 << 20,
             memory_bytes_max: 256 << 20,
             tail_cache_bytes: 64 << 20,
+            tidy_interval: Duration::from_secs(5),
             cluster_id: None,
             entropy: Arc::new(OsEntropy::new()),
         }

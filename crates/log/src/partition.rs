@@ -101,10 +101,18 @@ impl Partition {
         waiting.take_while(|batch| batch.last_offset() < self.high_watermark).cloned().collect()
     }
 
-    /// The segment that contains `offset`.
-    pub(crate) fn segment_of(&self, offset: Offset) -> Option<Arc<Segment>> {
-        let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
-        self.segments[..after].last().cloned()
+    /// The segment that contains `offset` (if compaction took away the first ones: the first that is
+    /// left), and the offset where what follows it begins.
+    pub(crate) fn segment_of(&self, offset: Offset) -> Option<(Arc<Segment>, Offset)> {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= offset).max(1);
+        let next = self.segments.get(after).map_or(self.materialised, |next| next.base_offset);
+        Some((Arc::clone(self.segments.get(after - 1)?), next))
+    }
+
+    /// Aborted transactions with records in `[from, to)`.
+    pub(crate) fn aborted_in(&self, from: Offset, to: Offset) -> Vec<AbortedTransaction> {
+        let first = self.aborted.partition_point(|aborted| aborted.last_offset < from);
+        self.aborted.range(first..).filter(|aborted| aborted.first_offset < to).copied().collect()
     }
 
     /// Waiters whose offset lies below the high watermark.

@@ -23,8 +23,19 @@ use crate::checkpoint::SegmentCheckpoint;
 use crate::{LogBatch, PartitionOptions, ReadError};
 use index::SparseIndex;
 
+/// What the name of a file ends in that compaction has written and no checkpoint names yet:
+/// `<base offset>.<generation>.cleaned`.
+pub(crate) const CLEANED: &str = "cleaned";
 /// Bytes read at a time when a segment is walked.
 const WALK_BYTES: usize = 128 << 10;
+
+/// Where a batch was found.
+enum Located {
+    At(u64, Peek),
+    /// The segment ends before it.
+    Beyond,
+    WrongIndex,
+}
 
 pub(crate) struct Segment {
     pub(crate) base_offset: Offset,
@@ -47,19 +58,39 @@ struct Content {
     index_stale: bool,
 }
 
-impl Segment {
-    /// An empty segment, its file made.
-    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> io::Result<Self> {
-        let content = Content {
+impl Content {
+    fn empty(base_offset: Offset) -> Self {
+        Self {
             bytes: 0,
             first_timestamp: None,
             max_timestamp: i64::MIN,
             generation: 0,
             index: Some(SparseIndex::empty(base_offset)),
             index_stale: true,
-        };
-        let segment = Self::new(disk, dir, base_offset, content);
+        }
+    }
+}
+
+impl Segment {
+    /// An empty segment, its file made.
+    pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, base_offset: Offset) -> io::Result<Self> {
+        let segment = Self::new(disk, dir, base_offset, Content::empty(base_offset));
         let file = disk.open(&segment.path("log"), OpenMode::Create)?;
+        file.set_len(0)?;
+        let _ = segment.file.set(file);
+        Ok(segment)
+    }
+
+    /// An empty segment beside the others, to take the place of one or several of them.
+    pub(crate) fn create_cleaned(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base_offset: Offset,
+        generation: u32,
+    ) -> io::Result<Self> {
+        let content = Content { generation, ..Content::empty(base_offset) };
+        let segment = Self::new(disk, dir, base_offset, content);
+        let file = disk.open(&segment.cleaned_path(), OpenMode::Create)?;
         file.set_len(0)?;
         let _ = segment.file.set(file);
         Ok(segment)
@@ -156,15 +187,47 @@ impl Segment {
         self.file().cloned()
     }
 
-    /// Removes its files. Who has it open reads on.
-    pub(crate) fn remove_files(&self) -> io::Result<()> {
-        for extension in ["index", "timeindex", "txnindex", "log"] {
+    pub(crate) fn generation(&self) -> u32 {
+        self.content().generation
+    }
+
+    /// Where compaction writes it, until it takes the place of others.
+    fn cleaned_path(&self) -> PathBuf {
+        self.path(&format!("{}.{CLEANED}", self.generation()))
+    }
+
+    /// Gives a cleaned segment its name, replacing the one before it; nothing if it has it. Whether
+    /// it had not. The directory is still to be synced.
+    pub(crate) fn adopt(&self) -> io::Result<bool> {
+        let cleaned = self.cleaned_path();
+        if self.generation() == 0 || !self.disk.exists(&cleaned)? {
+            return Ok(false);
+        }
+        self.remove_indexes()?;
+        self.disk.rename(&cleaned, &self.path("log"))?;
+        Ok(true)
+    }
+
+    /// Removes a cleaned segment that nothing names.
+    pub(crate) fn discard(&self) -> io::Result<()> {
+        self.disk.remove_file(&self.cleaned_path())
+    }
+
+    fn remove_indexes(&self) -> io::Result<()> {
+        for extension in ["index", "timeindex"] {
             let path = self.path(extension);
             if self.disk.exists(&path)? {
                 self.disk.remove_file(&path)?;
             }
         }
         Ok(())
+    }
+
+    /// Removes its files. Who has it open reads on.
+    pub(crate) fn remove_files(&self) -> io::Result<()> {
+        self.remove_indexes()?;
+        let path = self.path("log");
+        if self.disk.exists(&path)? { self.disk.remove_file(&path) } else { Ok(()) }
     }
 
     /// Cuts what a crash left behind the last checkpointed batch; says how long the file was.
@@ -201,9 +264,10 @@ impl Segment {
         Ok(())
     }
 
-    /// Whole batches from the one that contains `from`, at most `bytes_max` bytes but always one.
+    /// Whole batches from the one that contains `from`, or the first after it, at most `bytes_max`
+    /// bytes but always one. None if compaction left nothing at or after `from`.
     pub(crate) fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<LogBatch>, ReadError> {
-        let (pos, first) = self.locate(from)?;
+        let Some((pos, first)) = self.locate(from)? else { return Ok(Vec::new()) };
         let end = self.content().bytes;
         let want = (bytes_max.max(first.length) as u64).min(end.saturating_sub(pos));
         let want = usize::try_from(want).map_err(|_| self.corrupt(pos, "read beyond memory".into()))?;
@@ -227,7 +291,7 @@ impl Segment {
             };
             let batch =
                 LogBatch::parse_stored(rest.split_to(len)).map_err(|e| self.corrupt(pos, e.to_string()))?;
-            if batch.base_offset() != due {
+            if !self.may_follow(batch.base_offset(), due) {
                 return Err(self.corrupt(pos, format!("base offset {}, expected {due}", batch.base_offset())));
             }
             if batch.bytes()[12..16] != [0; 4] {
@@ -240,11 +304,17 @@ impl Segment {
         Ok(batches)
     }
 
-    /// Position and header of the batch that contains `offset`.
-    fn locate(&self, offset: Offset) -> Result<(u64, Peek), ReadError> {
+    /// Whether a batch may start at `base` where `due` is the next offset. Only compaction leaves
+    /// holes.
+    fn may_follow(&self, base: Offset, due: Offset) -> bool {
+        base == due || (base > due && self.content().generation > 0)
+    }
+
+    /// Position and header of the batch that contains `offset`, or of the first after it.
+    fn locate(&self, offset: Offset) -> Result<Option<(u64, Peek)>, ReadError> {
         self.load_index()?;
-        if let Some(found) = self.locate_by_index(offset)? {
-            return Ok(found);
+        if let Located::At(pos, peek) = self.locate_by_index(offset)? {
+            return Ok(Some((pos, peek)));
         }
         // The index was wrong: it is disposable.
         let index = self.rebuild_index()?;
@@ -252,11 +322,16 @@ impl Segment {
         content.index = Some(index);
         content.index_stale = true;
         drop(content);
-        self.locate_by_index(offset)?
-            .ok_or_else(|| self.corrupt(0, format!("offset {offset} cannot be found")))
+        match self.locate_by_index(offset)? {
+            Located::At(pos, peek) => Ok(Some((pos, peek))),
+            Located::Beyond if self.content().generation > 0 => Ok(None),
+            Located::Beyond | Located::WrongIndex => {
+                Err(self.corrupt(0, format!("offset {offset} cannot be found")))
+            }
+        }
     }
 
-    fn locate_by_index(&self, offset: Offset) -> Result<Option<(u64, Peek)>, ReadError> {
+    fn locate_by_index(&self, offset: Offset) -> Result<Located, ReadError> {
         let floor = self.content().index.as_ref().and_then(|index| index.floor(offset));
         let (mut pos, mut due) = (0, self.base_offset);
         if let Some((last_offset, at)) = floor {
@@ -264,17 +339,21 @@ impl Segment {
                 Some(peek) if peek.last_offset == last_offset => {
                     (pos, due) = (at + peek.length as u64, last_offset + 1);
                 }
-                _ => return Ok(None),
+                _ => return Ok(Located::WrongIndex),
             }
             if last_offset == offset {
-                return Ok(self.peek(at)?.map(|peek| (at, peek)));
+                return Ok(self.peek(at)?.map_or(Located::WrongIndex, |peek| Located::At(at, peek)));
             }
         }
+        let end = self.content().bytes;
         loop {
-            let peek = self.peek(pos)?.filter(|peek| peek.base_offset == due);
+            if pos >= end {
+                return Ok(Located::Beyond);
+            }
+            let peek = self.peek(pos)?.filter(|peek| self.may_follow(peek.base_offset, due));
             let peek = peek.ok_or_else(|| self.corrupt(pos, format!("no batch at offset {due}")))?;
             if peek.last_offset >= offset {
-                return Ok(Some((pos, peek)));
+                return Ok(Located::At(pos, peek));
             }
             (pos, due) = (pos + peek.length as u64, peek.last_offset + 1);
         }
@@ -347,7 +426,7 @@ impl Segment {
             }
             let at = usize::try_from(pos - window_pos).unwrap_or(usize::MAX);
             let head = window.get(at..).and_then(|rest| rest.first_chunk::<BATCH_HEADER_BYTES>());
-            let peek = head.and_then(batch::peek).filter(|peek| peek.base_offset == due);
+            let peek = head.and_then(batch::peek).filter(|peek| self.may_follow(peek.base_offset, due));
             let peek = peek.filter(|peek| pos + peek.length as u64 <= end);
             let peek = peek.ok_or_else(|| self.corrupt(pos, format!("no batch at offset {due}")))?;
             if !each(pos, peek) {

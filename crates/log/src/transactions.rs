@@ -2,6 +2,8 @@
 
 use highwater_env::{Offset, TopicPartition};
 
+use crate::LogBatch;
+
 /// A transaction whose records must not be read, in one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AbortedTransaction {
@@ -13,6 +15,15 @@ pub struct AbortedTransaction {
     pub last_offset: Offset,
     /// The partition's last stable offset once it had ended.
     pub last_stable_offset: Offset,
+}
+
+/// Whether a batch belongs to one of `aborted`, which are sorted by the offset of their marker.
+pub(crate) fn covers(aborted: &[AbortedTransaction], batch: &LogBatch) -> bool {
+    let first = aborted.partition_point(|aborted| aborted.last_offset < batch.base_offset());
+    let covers = |aborted: &AbortedTransaction| {
+        aborted.producer_id == batch.producer_id() && aborted.first_offset <= batch.base_offset()
+    };
+    batch.is_transactional() && aborted[first..].iter().any(covers)
 }
 
 /// A transaction without a marker, in one partition.

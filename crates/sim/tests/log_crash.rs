@@ -27,6 +27,7 @@ fn options(seed: u64) -> LogOptions {
         materialise_bytes: 8 << 10,
         memory_bytes_max: 1 << 20,
         tail_cache_bytes: 4 << 10,
+        tidy_interval: std::time::Duration::from_secs(3600),
         cluster_id: None,
         entropy: Arc::new(SeededEntropy::new(seed)),
     }

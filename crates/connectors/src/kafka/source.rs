@@ -213,9 +213,10 @@ impl SourceConnector for KafkaSource {
             layout: self.layout.clone(),
             bad_records: self.bad_records,
             next,
-            end: self.bounded.then_some(bounds.high_watermark),
+            end: self.bounded.then_some(bounds.last_stable_offset),
             batches: VecDeque::new(),
             records: Vec::new().into_iter(),
+            batch_end: next,
             high_watermark: bounds.high_watermark,
             offsets: Vec::new(),
             timestamps: Vec::new(),
@@ -239,6 +240,9 @@ struct PartitionReader {
     end: Option<Offset>,
     batches: VecDeque<LogBatch>,
     records: std::vec::IntoIter<Record>,
+    /// The offset after the batch whose records these are: past the last record, if compaction took
+    /// that away.
+    batch_end: Offset,
     high_watermark: Offset,
     /// Of the rows in the decoder, if the plan wants them.
     offsets: Vec<i64>,
@@ -262,6 +266,7 @@ impl SplitReader for PartitionReader {
                 Err(_) if started < last => {
                     self.batches.clear();
                     self.records = Vec::new().into_iter();
+                    self.batch_end = last;
                     break;
                 }
                 Err(error) => return Err(error),
@@ -307,9 +312,10 @@ impl PartitionReader {
             if let Some(record) = self.records.next() {
                 return Ok(Some(record));
             }
+            self.next = self.next.max(self.batch_end);
             match self.batches.pop_front() {
-                Some(batch) if batch.is_control() => self.next = self.next.max(batch.next_offset()),
                 Some(batch) => {
+                    self.batch_end = batch.next_offset();
                     let records = batch.records(INFLATED_BYTES_MAX);
                     let records = records.map_err(|source| {
                         read_error(&self.name, &ReadError::Batch { offset: batch.base_offset(), source })
@@ -334,9 +340,15 @@ impl PartitionReader {
             Err(error) => return Err(read_error(&self.name, &error)),
         };
         self.high_watermark = range.bounds.high_watermark;
-        let stable = |batch: &LogBatch| batch.next_offset() <= range.bounds.last_stable_offset;
-        self.batches = range.batches.into_iter().take_while(stable).collect();
-        Ok(!self.batches.is_empty())
+        let stable = |batch: &&LogBatch| batch.next_offset() <= range.bounds.last_stable_offset;
+        let stable: Vec<&LogBatch> = range.batches.iter().take_while(stable).collect();
+        let Some(last) = stable.last() else { return Ok(false) };
+        self.batches =
+            stable.iter().filter(|batch| range.is_committed(batch)).map(|b| (*b).clone()).collect();
+        if self.batches.is_empty() {
+            self.next = self.next.max(last.next_offset());
+        }
+        Ok(true)
     }
 
     fn decode(&mut self, record: &Record, outcome: &mut Outcome) -> Result<(), ConnectorError> {

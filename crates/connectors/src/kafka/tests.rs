@@ -10,7 +10,7 @@ use expect_test::expect;
 use highwater_coordinator::{TopicOptions, Topics};
 use highwater_env::{Epoch, MemoryBudget, RealDisk, SeededEntropy, SystemClock};
 use highwater_formats::ValuesEncoder;
-use highwater_log::{BatchBuilder, Log, LogOptions};
+use highwater_log::{BatchBuilder, Log, LogOptions, Marker, MarkerKind};
 use highwater_stream::{
     ChangeBatch, Committable, Connect, ErrorKind, Position, SourcePoll, SourceSpec, SplitId, SplitReader,
 };
@@ -139,6 +139,43 @@ fn a_reader_waits_for_records_and_a_bounded_one_ends() {
     let SourcePoll::Batch(batch) = bounded.poll(10, &waker).unwrap() else { panic!("rows are there") };
     assert_eq!((batch.rows.num_rows(), batch.next), (1, Position(1)));
     assert!(matches!(bounded.poll(10, &waker).unwrap(), SourcePoll::End));
+}
+
+#[test]
+fn only_committed_records_become_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    let tp = node.1.ensure("events").unwrap().partition(0);
+    let connect = registry(&node, 1);
+    let mut reader = reader(&connect, &source(&[]), "0", None);
+    let mut next = 0;
+    let mut part = |value: &str| {
+        let mut batch = BatchBuilder::new(0).with_producer(7, 0, next).transactional();
+        batch.push(0, None, Some(value.as_bytes()), &[]);
+        next += 1;
+        node.0.append(tp, batch.finish()).unwrap().wait().unwrap();
+    };
+    let end = |kind| {
+        let marker = Marker { kind, producer_id: 7, producer_epoch: 0, coordinator_epoch: 0 };
+        for ticket in node.0.append_all(vec![(tp, marker.batch(0))]).unwrap() {
+            ticket.wait().unwrap();
+        }
+    };
+    let mut poll = || match reader.poll(100, Waker::noop()).unwrap() {
+        SourcePoll::Batch(batch) => (shown(&batch.rows), batch.next.0),
+        _ => (String::new(), reader.position().unwrap().0),
+    };
+    append(&node, 0, &[Some(r#"{"id":1}"#)]);
+    part(r#"{"id":2}"#);
+    append(&node, 0, &[Some(r#"{"id":3}"#)]);
+    let row = |id: u32| format!("{{\"id\":{id},\"name\":null}}\n");
+    assert_eq!(poll(), (row(1), 1), "nothing beyond the open transaction");
+    assert_eq!(poll(), (String::new(), 1));
+    end(MarkerKind::Abort);
+    assert_eq!(poll(), (row(3), 4), "the aborted record and its marker are passed over");
+    part(r#"{"id":4}"#);
+    end(MarkerKind::Commit);
+    assert_eq!(poll(), (row(4), 6));
 }
 
 #[test]

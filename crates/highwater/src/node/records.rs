@@ -24,10 +24,11 @@ pub(super) fn read(
     }
     let tp = found.partition(partition);
     let bounds = log.bounds(tp).map_err(failed)?;
-    let (start, end) = (bounds.log_start_offset, bounds.high_watermark);
+    // Committed records only: what a transaction still holds back is not shown.
+    let (start, end) = (bounds.log_start_offset, bounds.last_stable_offset);
     let wanted = Offset::try_from(limit).unwrap_or(Offset::MAX);
     let next = match from {
-        RecordsFrom::Offset(offset) if (start..=end).contains(&offset) => offset,
+        RecordsFrom::Offset(offset) if (start..=bounds.high_watermark).contains(&offset) => offset,
         RecordsFrom::Offset(offset) => {
             let message = format!("offset {offset} is not in {topic}-{partition}, which has {start}..{end}");
             return Err(NodeError::Invalid { message, hint: "ask for from=start or from=tail".into() });
@@ -49,7 +50,7 @@ fn read_from(
     while next < end && found.len() < limit {
         let range = log.read(tp, next, READ_BYTES).map_err(failed)?;
         let after = range.next_offset(next);
-        for batch in range.batches.iter().filter(|batch| !batch.is_control()) {
+        for batch in range.batches.iter().filter(|batch| range.is_committed(batch)) {
             let records = batch.records(INFLATED_BYTES_MAX).map_err(|e| NodeError::Failed(e.to_string()))?;
             let room = limit - found.len();
             for record in records.into_iter().filter(|record| record.offset >= next).take(room) {

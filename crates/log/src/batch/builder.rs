@@ -65,24 +65,7 @@ impl BatchBuilder {
         headers: &[(Bytes, Option<Bytes>)],
     ) {
         let timestamp_delta = timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        let mut len = 1 + varlong_len(timestamp_delta) + varint_len(self.count);
-        len += nullable_len(key) + nullable_len(value) + varint_len(length(headers.len()));
-        for (name, value) in headers {
-            len += nullable_len(Some(name)) + nullable_len(value.as_deref());
-        }
-        let out = &mut self.encoded;
-        out.reserve(len + 5);
-        put_varlong(out, i64::from(length(len)));
-        out.put_i8(0);
-        put_varlong(out, timestamp_delta);
-        put_varlong(out, i64::from(self.count));
-        put_nullable(out, key);
-        put_nullable(out, value);
-        put_varlong(out, i64::from(length(headers.len())));
-        for (name, value) in headers {
-            put_nullable(out, Some(name));
-            put_nullable(out, value.as_deref());
-        }
+        put_record(&mut self.encoded, timestamp_delta, self.count, (key, value), headers);
         self.count += 1;
         self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
     }
@@ -137,6 +120,33 @@ impl LogBatch {
     fn of_builder(bytes: Bytes) -> Self {
         let header = super::Header::read(&bytes).expect("the builder wrote a valid header");
         Self { bytes, header }
+    }
+}
+
+/// Encodes one record, its timestamp and offset relative to its batch's.
+pub(super) fn put_record(
+    out: &mut BytesMut,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    (key, value): (Option<&[u8]>, Option<&[u8]>),
+    headers: &[(Bytes, Option<Bytes>)],
+) {
+    let mut len = 1 + varlong_len(timestamp_delta) + varint_len(offset_delta);
+    len += nullable_len(key) + nullable_len(value) + varint_len(length(headers.len()));
+    for (name, value) in headers {
+        len += nullable_len(Some(name)) + nullable_len(value.as_deref());
+    }
+    out.reserve(len + 5);
+    put_varlong(out, i64::from(length(len)));
+    out.put_i8(0);
+    put_varlong(out, timestamp_delta);
+    put_varlong(out, i64::from(offset_delta));
+    put_nullable(out, key);
+    put_nullable(out, value);
+    put_varlong(out, i64::from(length(headers.len())));
+    for (name, value) in headers {
+        put_nullable(out, Some(name));
+        put_nullable(out, value.as_deref());
     }
 }
 

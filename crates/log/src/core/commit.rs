@@ -65,7 +65,7 @@ impl Core {
         // Rarely, for each checkpoint syncs every partition's segment; but before the files run out.
         if uncovered >= (self.options.wal_files_max / 2).max(1) && !state.checkpoint_wanted {
             state.checkpoint_wanted = true;
-            self.segments_wanted.notify_one();
+            self.segments_wanted.notify_all();
         }
         Ok(sequence)
     }
@@ -97,7 +97,7 @@ impl Core {
         }
         state.writing_bytes = 0;
         if state.materialisable_bytes() >= self.options.materialise_bytes {
-            self.segments_wanted.notify_one();
+            self.segments_wanted.notify_all();
         }
         drop(state);
         self.durability.reached(group.number);
@@ -131,7 +131,7 @@ impl Core {
             tracing::error!("disk full: appends are refused until space is freed; reads go on");
         }
         drop(state);
-        self.segments_wanted.notify_one();
+        self.segments_wanted.notify_all();
         self.durability.refuse(first, last);
     }
 

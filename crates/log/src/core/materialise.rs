@@ -45,12 +45,16 @@ impl Core {
     /// Writes and syncs segments and records what they hold: write-ahead files up to here can be
     /// used again.
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
-        let mut at_work = self.segments_at_work();
+        self.checkpoint_with(&mut self.segments_at_work())
+    }
+
+    /// A checkpoint by who holds the segments lock.
+    pub(super) fn checkpoint_with(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
         let (mut checkpoint, runs, removed) = self.snapshot();
         let ends: Vec<Offset> = checkpoint.partitions.iter().map(|p| p.next_offset).collect();
-        let written = self.write_runs(&mut at_work, runs);
+        let written = self.write_runs(at_work, runs);
         let done = written.and_then(|()| {
-            self.sync_segments(&mut at_work)?;
+            self.sync_segments(at_work)?;
             let mut state = self.state();
             for (partition, end) in checkpoint.partitions.iter_mut().zip(ends) {
                 // Deleted meanwhile: recovery needs it for what the write-ahead log holds up to there.
@@ -66,7 +70,7 @@ impl Core {
             Ok(()) => {}
             // Recovery does without the files of what is deleted: they make room for the next try.
             Err(e) if e.is_disk_full() => {
-                self.remove_dirs(&mut at_work, &removed)?;
+                self.remove_dirs(at_work, &removed)?;
                 return Err(e);
             }
             Err(e) => {
@@ -79,12 +83,16 @@ impl Core {
         state.checkpoint_wanted = false;
         state.stats.checkpoints += 1;
         drop(state);
-        self.remove_dirs(&mut at_work, &removed)?;
-        self.remove_doomed(&mut at_work)
+        self.remove_dirs(at_work, &removed)?;
+        self.remove_replaced(at_work)
     }
 
-    /// Removes the files of segments that the checkpoint no longer names.
-    fn remove_doomed(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+    /// Renames and removes files as the checkpoint names segments.
+    fn remove_replaced(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+        while let Some(segment) = at_work.renames.last() {
+            segment.adopt().map_err(LogError::io("rename", &segment.path("log")))?;
+            at_work.renames.pop();
+        }
         while let Some(segment) = at_work.doomed.last() {
             segment.remove_files().map_err(LogError::io("remove", &segment.path("log")))?;
             at_work.doomed.pop();
@@ -99,6 +107,7 @@ impl Core {
             let dir = self.layout.partition(*tp);
             at_work.dirty.retain(|segment| !segment.path("log").starts_with(&dir));
             at_work.doomed.retain(|segment| !segment.path("log").starts_with(&dir));
+            at_work.renames.retain(|segment| !segment.path("log").starts_with(&dir));
             self.disk.remove_dir_all(&dir).map_err(LogError::io("remove", &dir))?;
         }
         Ok(())
@@ -120,7 +129,7 @@ impl Core {
         Ok(())
     }
 
-    fn segments_at_work(&self) -> MutexGuard<'_, SegmentsAtWork> {
+    pub(super) fn segments_at_work(&self) -> MutexGuard<'_, SegmentsAtWork> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,7 +11,7 @@ use crate::checkpoint::PartitionCheckpoint;
 use crate::directory::{self, Layout};
 use crate::partition::{Partition, TailBatch};
 use crate::producers::Producers;
-use crate::segment::Segment;
+use crate::segment::{CLEANED, Segment};
 use crate::ticket::Durability;
 use crate::wal::{self, Change, WalFileFound, WalSettings, WalWriter};
 use crate::{LogBatch, LogError, LogOptions, PartitionOptions, RecoveryReport};
@@ -169,6 +169,9 @@ impl Recovery {
         for segment in &found.segments {
             let existing = Segment::existing(&self.disk, dir, segment);
             let path = existing.path("log");
+            if existing.adopt().map_err(LogError::io("rename", &path))? {
+                self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+            }
             let corrupt = |pos, what| LogError::Corrupt { path: path.clone(), pos, what };
             let len = existing.cut_to_checkpoint().map_err(|e| match e.kind() {
                 std::io::ErrorKind::NotFound => corrupt(0, "it is missing".into()),
@@ -190,7 +193,7 @@ impl Recovery {
         for entry in self.disk.list(dir).map_err(LogError::io("list", dir))? {
             let base = entry.name.split('.').next().and_then(|base| base.parse::<i64>().ok());
             let known = base.is_some_and(|base| found.segments.iter().any(|s| s.base_offset == base));
-            if !known {
+            if !known || entry.name.ends_with(CLEANED) {
                 let path = dir.join(&entry.name);
                 self.disk.remove_file(&path).map_err(LogError::io("remove", &path))?;
             }

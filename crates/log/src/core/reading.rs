@@ -1,12 +1,23 @@
 //! Serving what is durable.
 
+use std::sync::Arc;
+
 use highwater_env::{Offset, TopicPartition};
 
 use super::Core;
+use crate::segment::Segment;
 use crate::{AbortedTransaction, Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange};
 
 /// Records of one batch inflate to no more than this when a timestamp is looked up.
 const INFLATED_BYTES_MAX: usize = 64 << 20;
+
+/// Where records lie. The lists are of one moment: compaction takes records and their aborted
+/// transactions away together.
+enum Found {
+    Memory(ReadRange),
+    /// The segment, still to be read, and the offset where the next one (or the tail) begins.
+    Segment(ReadRange, Arc<Segment>, Offset),
+}
 
 impl Core {
     pub(crate) fn bounds(&self, tp: TopicPartition) -> Result<Bounds, ReadError> {
@@ -21,27 +32,56 @@ impl Core {
         from: Offset,
         bytes_max: usize,
     ) -> Result<ReadRange, ReadError> {
-        let (bounds, segment) = {
-            let state = self.state();
-            let partition = state.partitions.get(&tp).filter(|partition| !partition.deleting);
-            let partition = partition.ok_or(ReadError::UnknownPartition(tp))?;
-            let bounds = partition.bounds();
-            if !(bounds.log_start_offset..=bounds.log_end_offset).contains(&from) {
-                return Err(ReadError::OffsetOutOfRange { offset: from, bounds });
+        let mut at = from;
+        loop {
+            let found = self.find(tp, from, at, bytes_max)?;
+            let (mut range, segment, end) = match found {
+                Found::Memory(range) => return Ok(range),
+                Found::Segment(range, segment, end) => (range, segment, end),
+            };
+            let mut batches = segment.read(at, bytes_max)?;
+            // The segment may have grown since the bounds were taken.
+            batches.retain(|batch| batch.last_offset() < range.bounds.high_watermark);
+            if !batches.is_empty() || end <= at {
+                range.batches = batches;
+                return Ok(range);
             }
-            if from >= bounds.high_watermark {
-                return Ok(ReadRange { batches: Vec::new(), bounds });
-            }
-            if let Some(batches) = partition.read_tail(from, bytes_max) {
-                return Ok(ReadRange { batches, bounds });
-            }
-            (bounds, partition.segment_of(from))
-        };
-        let segment = segment.ok_or(ReadError::OffsetOutOfRange { offset: from, bounds })?;
-        let mut batches = segment.read(from, bytes_max)?;
-        // The segment may have grown since the bounds were taken.
-        batches.retain(|batch| batch.last_offset() < bounds.high_watermark);
-        Ok(ReadRange { batches, bounds })
+            // Compaction left nothing behind `at` in this segment.
+            at = end;
+        }
+    }
+
+    /// Where the batch at or after `at` lies, at one moment; `from` is what was asked for.
+    fn find(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        at: Offset,
+        bytes_max: usize,
+    ) -> Result<Found, ReadError> {
+        let state = self.state();
+        let partition = state.partitions.get(&tp).filter(|partition| !partition.deleting);
+        let partition = partition.ok_or(ReadError::UnknownPartition(tp))?;
+        let bounds = partition.bounds();
+        if !(bounds.log_start_offset..=bounds.log_end_offset).contains(&from) {
+            return Err(ReadError::OffsetOutOfRange { offset: from, bounds });
+        }
+        let nothing = ReadRange { batches: Vec::new(), bounds, aborted: Vec::new() };
+        if at >= bounds.high_watermark {
+            return Ok(Found::Memory(nothing));
+        }
+        if let Some(batches) = partition.read_tail(at, bytes_max) {
+            let end = batches.last().map_or(at, LogBatch::next_offset);
+            return Ok(Found::Memory(ReadRange {
+                batches,
+                aborted: partition.aborted_in(at, end),
+                ..nothing
+            }));
+        }
+        let (segment, end) =
+            partition.segment_of(at).ok_or(ReadError::OffsetOutOfRange { offset: from, bounds })?;
+        let range = ReadRange { aborted: partition.aborted_in(at, end), ..nothing };
+        Ok(Found::Segment(range, segment, end))
     }
 
     /// Aborted transactions with records in `[from, to)`.
@@ -53,9 +93,7 @@ impl Core {
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
         let state = self.state();
         let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
-        let first = partition.aborted.partition_point(|aborted| aborted.last_offset < from);
-        let overlapping = partition.aborted.range(first..).filter(|aborted| aborted.first_offset < to);
-        Ok(overlapping.copied().collect())
+        Ok(partition.aborted_in(from, to))
     }
 
     /// All producers that the partition remembers, as far as they are durable.

@@ -14,6 +14,7 @@ use super::Log;
 use crate::{AppendError, BatchBuilder, LogBatch, LogError, LogOptions, ReadError, RecoveryReport};
 use hooked::Hooked;
 
+mod compaction;
 mod hooked;
 mod transactions;
 mod trim;
@@ -31,6 +32,7 @@ fn small() -> LogOptions {
         materialise_bytes: 16 << 10,
         memory_bytes_max: 1 << 20,
         tail_cache_bytes: 16 << 10,
+        tidy_interval: std::time::Duration::from_secs(3600),
         cluster_id: Some("golden-cluster-id-0001".into()),
         entropy: Arc::new(SeededEntropy::new(1)),
     }

@@ -1,4 +1,4 @@
-//! The log's two threads: one makes groups durable, one moves them to segments.
+//! The log's threads: one makes groups durable, one moves them to segments, one deletes and compacts.
 
 use std::io;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use crate::core::Core;
 /// How long to wait before segments are tried again after a failure, a full disk most likely.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub(super) struct Threads {
-    writer: JoinHandle<()>,
-    segments: JoinHandle<()>,
-}
+pub(super) struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
     pub(super) fn start(core: &Arc<Core>) -> io::Result<Self> {
-        let writer = Arc::clone(core);
-        let writer = Builder::new().name("log-writer".into()).spawn(move || write(&writer))?;
-        let segments = Arc::clone(core);
-        let spawned = Builder::new().name("log-segments".into()).spawn(move || fill_segments(&segments));
-        match spawned {
-            Ok(segments) => Ok(Self { writer, segments }),
-            Err(e) => {
-                core.end();
-                let _ = writer.join();
-                Err(e)
+        let work: [(&str, fn(&Core)); 3] =
+            [("log-writer", write), ("log-segments", fill_segments), ("log-tidy", tidy)];
+        let mut threads = Self(Vec::new());
+        for (name, run) in work {
+            let core_of_thread = Arc::clone(core);
+            match Builder::new().name(name.into()).spawn(move || run(&core_of_thread)) {
+                Ok(thread) => threads.0.push(thread),
+                Err(e) => {
+                    core.end();
+                    threads.join();
+                    return Err(e);
+                }
             }
         }
+        Ok(threads)
     }
 
-    /// Waits until both have ended; [`Core::end`] was called before.
+    /// Waits until all have ended; [`Core::end`] was called before.
     pub(super) fn join(self) {
-        for thread in [self.writer, self.segments] {
+        for thread in self.0 {
             if thread.join().is_err() {
                 tracing::error!("a log thread panicked");
             }
@@ -71,5 +71,23 @@ fn fill_segments(core: &Core) {
             tracing::error!("{e}; records are safe in the write-ahead log, trying again");
         }
         failed = done.is_err();
+    }
+}
+
+fn tidy(core: &Core) {
+    let _guard = PoisonOnPanic(core);
+    while core.wait_to_tidy(core.options.tidy_interval) {
+        core.delete_expired();
+        // One after the other, so that a partition with much to do does not keep the others waiting.
+        loop {
+            match core.compact_one() {
+                Ok(true) if core.wait_to_tidy(Duration::ZERO) => {}
+                Ok(_) => break,
+                Err(e) => {
+                    tracing::warn!("compaction put off: {e}");
+                    break;
+                }
+            }
+        }
     }
 }
