@@ -1,16 +1,27 @@
 //! The APIs served: one file each, one table for all.
 
+mod alter_configs;
+mod alter_partition_reassignments;
 pub(crate) mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_topic_partitions;
+mod elect_leaders;
 pub(crate) mod fetch;
 mod find_coordinator;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 pub(crate) mod produce;
+mod update_features;
 
 use std::sync::Arc;
 
@@ -122,9 +133,20 @@ pub(crate) static APIS: &[Api] = &[
     Api::hot(18, "ApiVersions", 0, 4, 3, Serve::ApiVersions),
     Api::control(19, "CreateTopics", 2, 7, &create_topics::SHAPE, create_topics::answer),
     Api::control(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, delete_topics::answer),
+    Api::control(21, "DeleteRecords", 0, 2, &delete_records::SHAPE, delete_records::answer),
     Api::control(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, init_producer_id::answer),
     Api::control(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, describe_configs::answer),
+    Api::control(33, "AlterConfigs", 0, 2, &alter_configs::SHAPE, alter_configs::answer),
+    Api::control(35, "DescribeLogDirs", 1, 4, &describe_log_dirs::SHAPE, describe_log_dirs::answer),
+    Api::control(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, create_partitions::answer),
+    Api::control(43, "ElectLeaders", 0, 2, &elect_leaders::SHAPE, elect_leaders::answer),
+    Api::control(44, "IncrementalAlterConfigs", 0, 1, &incremental_alter_configs::SHAPE, incremental_alter_configs::answer),
+    Api::control(45, "AlterPartitionReassignments", 0, 1, &alter_partition_reassignments::SHAPE, alter_partition_reassignments::answer),
+    Api::control(46, "ListPartitionReassignments", 0, 0, &list_partition_reassignments::SHAPE, list_partition_reassignments::answer),
+    Api::control(57, "UpdateFeatures", 0, 2, &update_features::SHAPE, update_features::answer),
     Api::control(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, describe_cluster::answer),
+    Api::control(74, "ListConfigResources", 0, 1, &list_config_resources::SHAPE, list_config_resources::answer),
+    Api::control(75, "DescribeTopicPartitions", 0, 0, &describe_topic_partitions::SHAPE, describe_topic_partitions::answer),
 ];
 
 /// A control-plane answer's body.
@@ -133,6 +155,13 @@ pub(crate) fn encode<T: Encodable>(answer: &T, version: i16) -> Result<Bytes, Re
     answer.encode(&mut body, version).map_err(|e| Refusal::Encode(format!("{e:#}")))?;
     Ok(body.freeze())
 }
+
+/// What everyone may do with a topic (bits of Kafka's `AclOperation`): read, write, create, delete,
+/// alter, describe, describe configs, alter configs.
+pub(crate) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// What everyone may do with the cluster: create, alter, describe, cluster action, describe configs,
+/// alter configs, idempotent write.
+pub(crate) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 /// Our text as the crate's string.
 pub(crate) fn text(text: &str) -> StrBytes {

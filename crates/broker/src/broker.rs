@@ -16,6 +16,7 @@ use crate::api::fetch::ParkedFetch;
 use crate::api::produce::ParkedProduce;
 use crate::api::{Serve, TopicRef, api_versions};
 use crate::errors::ErrorCode;
+use crate::listener::Listener;
 use crate::options::BrokerOptions;
 use crate::request::{Refusal, Request};
 use crate::response::Response;
@@ -113,17 +114,22 @@ impl Broker {
     /// handed over in order are appended in order, unless the result is
     /// [blocked](Parked::is_blocked).
     pub fn handle(self: &Arc<Self>, frame: Bytes) -> Handled {
-        match self.open(frame) {
+        self.handle_from(&Arc::default(), frame)
+    }
+
+    /// As [`Broker::handle`], of a frame that came in by `listener`.
+    pub fn handle_from(self: &Arc<Self>, listener: &Arc<Listener>, frame: Bytes) -> Handled {
+        match self.open(frame, listener) {
             Ok(request) => self.answer(request),
             Err(refusal) => Handled::Answered(Answer::Close(refusal)),
         }
     }
 
     /// Reads a frame's header.
-    pub(crate) fn open(&self, frame: Bytes) -> Result<Request, Refusal> {
+    pub(crate) fn open(&self, frame: Bytes, listener: &Arc<Listener>) -> Result<Request, Refusal> {
         add(&self.counters.bytes_in, frame.len() + 4);
         let len = frame.len();
-        let request = Request::read(frame)?;
+        let request = Request::read(frame, listener)?;
         add(&self.counters.requests[request.api_index], 1);
         let max = self.options.control_frame_bytes_max;
         if !matches!(request.api.serve, Serve::Produce) && len > max {

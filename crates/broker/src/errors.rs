@@ -98,6 +98,25 @@ impl ErrorCode {
     }
 }
 
+/// Why a part of a request is refused: what the client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl Refused {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<TopicError> for Refused {
+    fn from(error: TopicError) -> Self {
+        Self::new(topic_error(&error), error.to_string())
+    }
+}
+
 /// The code for an append that was refused or failed.
 pub(crate) fn append_error(error: &AppendError) -> ErrorCode {
     match error {

@@ -45,6 +45,8 @@ enum Layout {
     Texts,
     /// An array of structs, each with its own tagged fields.
     Structs(&'static [Field]),
+    /// A struct that may be null: a byte says so.
+    Optional(&'static [Field]),
 }
 
 pub(crate) const fn fixed(bytes: usize) -> Field {
@@ -70,6 +72,10 @@ pub(crate) const fn texts() -> Field {
 
 pub(crate) const fn structs(fields: &'static [Field]) -> Field {
     Field { layout: Layout::Structs(fields), since: 0, until: i16::MAX }
+}
+
+pub(crate) const fn optional(fields: &'static [Field]) -> Field {
+    Field { layout: Layout::Optional(fields), since: 0, until: i16::MAX }
 }
 
 impl Field {
@@ -131,6 +137,10 @@ impl Walk {
                 }
                 Ok(())
             }
+            Layout::Optional(fields) => match self.reader.i8()? {
+                ..0 => Ok(()),
+                _ => self.fields(fields),
+            },
         }
     }
 
@@ -151,6 +161,7 @@ impl Walk {
         let sum: usize = present
             .map(|field| match field.layout {
                 Layout::Fixed(bytes) => bytes,
+                Layout::Optional(_) => 1,
                 Layout::Text => self.text_bytes_min(),
                 Layout::Bytes | Layout::Numbers(_) | Layout::Texts | Layout::Structs(_) => {
                     self.array_bytes_min()

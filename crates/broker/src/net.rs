@@ -25,6 +25,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{MissedTickBehavior, error::Elapsed, interval, sleep, timeout};
 
 use crate::broker::{Answer, Broker, Handled, Parked, TICK};
+use crate::listener::Listener;
 use crate::request::Refusal;
 use crate::response::Response;
 use crate::stats::add;
@@ -64,9 +65,14 @@ enum End {
     Handler(#[from] JoinError),
 }
 
-/// Serves connections until `shutdown` resolves; then requests already read are answered, for at
+/// Serves a listener's connections until `shutdown` resolves; then requests already read are answered, for at
 /// most [`BrokerOptions::shutdown_grace`](crate::BrokerOptions::shutdown_grace).
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Future<Output = ()> + Send) {
+pub async fn serve(
+    socket: TcpListener,
+    listener: Arc<Listener>,
+    broker: Arc<Broker>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -77,10 +83,10 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Fu
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
             _ = ticks.tick() => broker.tick(),
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
-                    if let Some(seat) = Seat::take(&broker, peer) {
-                        connections.spawn(connection(socket, peer, seat, stopped.clone()));
+            accepted = socket.accept() => match accepted {
+                Ok((accepted, peer)) => {
+                    if let Some(seat) = Seat::take(&broker, &listener, peer) {
+                        connections.spawn(connection(accepted, peer, seat, stopped.clone()));
                     }
                 }
                 Err(error) => {
@@ -90,7 +96,7 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Fu
             },
         }
     }
-    drop(listener);
+    drop(socket);
     stop.send_replace(true);
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if timeout(broker.options.shutdown_grace, all_ended).await.is_err() {
@@ -102,11 +108,12 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>, shutdown: impl Fu
 /// One open connection, counted, with memory for its read buffer.
 struct Seat {
     broker: Arc<Broker>,
+    listener: Arc<Listener>,
     _held: Reservation,
 }
 
 impl Seat {
-    fn take(broker: &Arc<Broker>, peer: SocketAddr) -> Option<Self> {
+    fn take(broker: &Arc<Broker>, listener: &Arc<Listener>, peer: SocketAddr) -> Option<Self> {
         let counters = &broker.counters;
         add(&counters.connections_total, 1);
         let free = counters.connections_open.load(Relaxed) < broker.options.connections_max as u64;
@@ -117,7 +124,7 @@ impl Seat {
             return None;
         };
         add(&counters.connections_open, 1);
-        Some(Self { broker: Arc::clone(broker), _held: held })
+        Some(Self { broker: Arc::clone(broker), listener: Arc::clone(listener), _held: held })
     }
 }
 
@@ -141,7 +148,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: wa
     let (source, sink) = socket.into_split();
     let (queue, queued) = mpsc::channel(broker.options.requests_in_flight_max);
     let (hurry, hurried) = watch::channel(false);
-    let mut reading = pin!(read_requests(source, broker, queue, stopped));
+    let mut reading = pin!(read_requests(source, &seat, queue, stopped));
     let mut writing = pin!(write_answers(sink, broker, queued, hurried));
     let ended = tokio::select! {
         read = &mut reading => {
@@ -166,7 +173,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: wa
 
 async fn read_requests(
     mut socket: OwnedReadHalf,
-    broker: &Arc<Broker>,
+    Seat { broker, listener, .. }: &Seat,
     queue: mpsc::Sender<Queued>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), End> {
@@ -177,7 +184,7 @@ async fn read_requests(
             next = next_frame(&mut socket, &mut buffer, broker) => next?,
         };
         let Some((frame, held)) = next else { return Ok(()) };
-        let request = match broker.open(frame) {
+        let request = match broker.open(frame, listener) {
             Ok(request) => request,
             // What was asked before is answered before the connection closes.
             Err(refusal) => {

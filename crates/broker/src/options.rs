@@ -5,10 +5,6 @@ use std::time::Duration;
 /// Identity and limits of a broker. Every limit has a default.
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
-    /// The host clients are told to connect to.
-    pub advertised_host: String,
-    /// The port clients are told to connect to.
-    pub advertised_port: u16,
     /// This node's id in Metadata, at least 0.
     pub node_id: i32,
     /// The largest request, in bytes, its length field excluded.
@@ -40,8 +36,6 @@ pub struct BrokerOptions {
 impl Default for BrokerOptions {
     fn default() -> Self {
         Self {
-            advertised_host: "127.0.0.1".to_owned(),
-            advertised_port: 9092,
             node_id: 0,
             frame_bytes_max: 100 << 20,
             control_frame_bytes_max: 8 << 20,

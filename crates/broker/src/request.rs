@@ -1,9 +1,12 @@
 //! A request: its header taken off, its API known, its body still bytes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kafka_protocol::protocol::Decodable;
 
 use crate::api::{Api, Serve};
+use crate::listener::Listener;
 use crate::response::Response;
 use crate::wire::{WireError, WireReader};
 
@@ -74,6 +77,8 @@ pub(crate) struct Request {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) body: Bytes,
+    /// Where it came in.
+    pub(crate) listener: Arc<Listener>,
 }
 
 impl Request {
@@ -82,8 +87,9 @@ impl Request {
     /// # Errors
     /// If the header is malformed or the API is not served. An unknown version of ApiVersions is
     /// not an error: it is answered with the versions we know.
-    pub(crate) fn read(frame: Bytes) -> Result<Self, Refusal> {
+    pub(crate) fn read(frame: Bytes, listener: &Arc<Listener>) -> Result<Self, Refusal> {
         let malformed = |error| Refusal::Malformed { api: "header", error };
+        let listener = Arc::clone(listener);
         let mut reader = WireReader::new(frame, false);
         let key = reader.i16().map_err(malformed)?;
         let version = reader.i16().map_err(malformed)?;
@@ -92,7 +98,7 @@ impl Request {
         if !api.serves(version) {
             return match api.serve {
                 Serve::ApiVersions => {
-                    Ok(Self { api, api_index, version, correlation_id, body: Bytes::new() })
+                    Ok(Self { api, api_index, version, correlation_id, body: Bytes::new(), listener })
                 }
                 _ => Err(Refusal::Unsupported { key, version }),
             };
@@ -100,7 +106,7 @@ impl Request {
         reader.nullable_string().map_err(malformed)?;
         let mut reader = WireReader::new(reader.into_rest(), api.flexible(version));
         reader.tags().map_err(malformed)?;
-        Ok(Self { api, api_index, version, correlation_id, body: reader.into_rest() })
+        Ok(Self { api, api_index, version, correlation_id, body: reader.into_rest(), listener })
     }
 
     /// Whether answering may wait for the disk, so that it must not happen on a thread that serves

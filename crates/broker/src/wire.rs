@@ -242,6 +242,16 @@ impl WireWriter {
         Self { parts: Vec::new(), open: BytesMut::new(), flexible }
     }
 
+    #[cfg(test)]
+    pub(crate) fn i8(&mut self, value: i8) {
+        self.open.put_i8(value);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bool(&mut self, value: bool) {
+        self.i8(i8::from(value));
+    }
+
     pub(crate) fn i16(&mut self, value: i16) {
         self.open.put_i16(value);
     }

@@ -314,11 +314,11 @@ impl Topics {
     ///
     /// # Errors
     /// If there is no such topic, `edit` refuses, or a config is unknown or wrong.
-    pub fn alter_configs(
+    pub fn alter_configs<E: From<TopicError>>(
         &self,
         name: &str,
-        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), TopicError>,
-    ) -> Result<Topic, TopicError> {
+        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), E>,
+    ) -> Result<Topic, E> {
         let _changing = self.change();
         let topic = self.check_altered(name, edit)?;
         self.record(&Change::configured(&topic))?;
@@ -331,15 +331,15 @@ impl Topics {
     ///
     /// # Errors
     /// As `alter_configs`.
-    pub fn check_altered(
+    pub fn check_altered<E: From<TopicError>>(
         &self,
         name: &str,
-        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), TopicError>,
-    ) -> Result<Topic, TopicError> {
+        edit: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), E>,
+    ) -> Result<Topic, E> {
         let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         let mut configs = BTreeMap::clone(&topic.configs);
         edit(&mut configs)?;
-        let config = TopicConfig::parse(&configs)?;
+        let config = TopicConfig::parse(&configs).map_err(TopicError::from)?;
         Ok(Topic { configs: Arc::new(configs), config: Arc::new(config), ..topic })
     }
 

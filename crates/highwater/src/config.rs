@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::listeners::ListenerConfig;
+
 /// The whole file; every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +43,8 @@ pub(crate) struct KafkaConfig {
     pub(crate) port: u16,
     /// What clients are told to connect to; the listener's own address if absent.
     pub(crate) advertised_host: Option<String>,
+    /// Further listeners, each with an address of its own to advertise.
+    pub(crate) listeners: Vec<ListenerConfig>,
 }
 
 /// `[log]`
@@ -73,7 +77,7 @@ impl Default for HttpConfig {
 
 impl Default for KafkaConfig {
     fn default() -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.into(), port: 9092, advertised_host: None }
+        Self { host: Ipv4Addr::LOCALHOST.into(), port: 9092, advertised_host: None, listeners: Vec::new() }
     }
 }
 
@@ -101,7 +105,8 @@ impl Config {
 
     /// Refuses to leave loopback unguarded.
     pub(crate) fn check_exposure(&self) -> Result<()> {
-        for (section, host) in [("http", self.http.host), ("kafka", self.kafka.host)] {
+        let kafka = self.kafka.binds().map(|host| ("kafka", host));
+        for (section, host) in [("http", self.http.host)].into_iter().chain(kafka) {
             if !host.is_loopback() && !self.insecure {
                 bail!(
                     "[{section}] host {host} is not loopback, and this version has neither TLS nor \
@@ -114,10 +119,6 @@ impl Config {
 
     pub(crate) fn http_address(&self) -> SocketAddr {
         SocketAddr::new(self.http.host, self.http.port)
-    }
-
-    pub(crate) fn kafka_address(&self) -> SocketAddr {
-        SocketAddr::new(self.kafka.host, self.kafka.port)
     }
 }
 
@@ -152,5 +153,8 @@ mod tests {
                 .is_ok()
         );
         assert!(Config::default().check_exposure().is_ok());
+        let further = "[kafka]\nlisteners = [{ name = 'out', bind = '192.0.2.1', port = 1 }]";
+        let open: Config = toml::from_str(further).unwrap();
+        assert!(open.check_exposure().unwrap_err().to_string().contains("192.0.2.1"));
     }
 }

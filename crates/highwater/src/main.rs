@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod listeners;
 mod logging;
 mod node;
 mod signals;

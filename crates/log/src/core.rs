@@ -21,6 +21,7 @@ mod reading;
 mod retention;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -275,6 +276,10 @@ impl Core {
         let partition = state.partitions.get_mut(&tp).ok_or(LogError::UnknownPartition(tp))?;
         partition.options = options;
         Ok(())
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.layout.root
     }
 
     pub(crate) fn wake_at(&self, tp: TopicPartition, offset: Offset, waker: &Waker) {

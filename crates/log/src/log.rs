@@ -204,6 +204,11 @@ impl Log {
         &self.0.core.cluster_id
     }
 
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        self.0.core.directory()
+    }
+
     /// Makes an empty partition; nothing if it is there. Durable when it returns.
     ///
     /// # Errors

@@ -9,6 +9,9 @@ use crate::errors::ErrorCode;
 use crate::guard::{Shape, text};
 use crate::request::{Refusal, Request};
 
+/// Features in force, with their level (KIP-584).
+pub(crate) const FEATURES: [(&str, i16); 0] = [];
+
 pub(crate) static SHAPE: Shape = Shape { flexible_since: 3, fields: &[text().since(3), text().since(3)] };
 
 /// Answers; an unknown version is answered in version 0 with error 35 and our ranges, so that the

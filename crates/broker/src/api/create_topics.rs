@@ -10,10 +10,10 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use crate::api::describe_configs::DYNAMIC_TOPIC_CONFIG;
+use crate::api::describe_configs::topic_configs;
 use crate::api::encode;
 use crate::broker::Broker;
-use crate::errors::{ErrorCode, topic_error};
+use crate::errors::{ErrorCode, Refused};
 use crate::guard::{Shape, fixed, numbers, structs, text};
 use crate::request::{Refusal, Request};
 
@@ -39,12 +39,12 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
         let made = if times.get(&topic.name.0) == Some(&1) {
             create(broker, topic, asked.validate_only)
         } else {
-            Err((ErrorCode::InvalidRequest, "topic is named twice in one request".to_owned()))
+            Err(Refused::new(ErrorCode::InvalidRequest, "topic is named twice in one request"))
         };
-        let result = CreatableTopicResult::default().with_name(topic.name.clone());
+        let result = CreatableTopicResult::default().with_error_message(None).with_name(topic.name.clone());
         match made {
-            Ok(made) => described(result, &made),
-            Err((code, message)) => {
+            Ok(made) => described(broker, result, &made),
+            Err(Refused { code, message }) => {
                 broker.count_error();
                 let message = Some(StrBytes::from_string(message));
                 result.with_error_code(code.code()).with_error_message(message).with_configs(None)
@@ -67,41 +67,44 @@ impl Made {
     }
 }
 
-fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, (ErrorCode, String)> {
+fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
     let name: &str = &asked.name.0;
     if is_internal(name) {
-        return Err((ErrorCode::InvalidTopic, "the name is that of an internal topic".to_owned()));
+        return Err(Refused::new(ErrorCode::InvalidTopic, "the name is that of an internal topic"));
     }
     let partitions = partition_count(broker, asked)?;
     match asked.replication_factor {
         0 | ..=-2 => {
             let message = format!("replication factor {} is below 1", asked.replication_factor);
-            return Err((ErrorCode::InvalidReplicationFactor, message));
+            return Err(Refused::new(ErrorCode::InvalidReplicationFactor, message));
         }
         -1 | 1 => {}
         more => tracing::warn!(topic = name, "replication factor {more} is kept as 1: there is one node"),
     }
-    let configs: BTreeMap<String, String> = asked
-        .configs
-        .iter()
-        .filter_map(|config| Some((config.name.to_string(), config.value.as_ref()?.to_string())))
-        .collect();
-    let refused = |error| (topic_error(&error), error.to_string());
+    let configs = given_configs(asked)?;
     if validate_only {
-        broker.topics.check(name, partitions, &configs).map_err(refused)?;
+        broker.topics.check(name, partitions, &configs)?;
         return Ok(Made { id: 0, partitions, configs });
     }
-    broker.topics.create(name, partitions, configs).map(|topic| Made::of(&topic)).map_err(refused)
+    Ok(Made::of(&broker.topics.create(name, partitions, configs)?))
 }
 
-fn partition_count(broker: &Broker, asked: &CreatableTopic) -> Result<i32, (ErrorCode, String)> {
+fn given_configs(asked: &CreatableTopic) -> Result<BTreeMap<String, String>, Refused> {
+    let configs = asked.configs.iter().map(|config| match &config.value {
+        Some(value) => Ok((config.name.to_string(), value.to_string())),
+        None => Err(Refused::new(ErrorCode::InvalidConfig, format!("{} has no value", config.name))),
+    });
+    configs.collect()
+}
+
+fn partition_count(broker: &Broker, asked: &CreatableTopic) -> Result<i32, Refused> {
     if asked.assignments.is_empty() {
         let default = broker.topics.options().default_partitions;
         return Ok(if asked.num_partitions == DEFAULT { default } else { asked.num_partitions });
     }
     if asked.num_partitions != DEFAULT || i32::from(asked.replication_factor) != DEFAULT {
         let message = "with an assignment, partition count and replication factor must be -1".to_owned();
-        return Err((ErrorCode::InvalidRequest, message));
+        return Err(Refused::new(ErrorCode::InvalidRequest, message));
     }
     let count = i32::try_from(asked.assignments.len()).unwrap_or(i32::MAX);
     let mut indexes: Vec<i32> = asked.assignments.iter().map(|a| a.partition_index).collect();
@@ -109,16 +112,16 @@ fn partition_count(broker: &Broker, asked: &CreatableTopic) -> Result<i32, (Erro
     if indexes.iter().copied().eq(0..count) {
         Ok(count)
     } else {
-        Err((ErrorCode::InvalidRequest, "assigned partitions must be 0, 1, 2 ... once each".to_owned()))
+        Err(Refused::new(ErrorCode::InvalidRequest, "assigned partitions must be 0, 1, 2 ... once each"))
     }
 }
 
-fn described(result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
-    let configs = made.configs.iter().map(|(name, value)| {
+fn described(broker: &Broker, result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
+    let configs = topic_configs(broker, &made.configs).into_iter().map(|config| {
         CreatableTopicConfigs::default()
-            .with_name(StrBytes::from_string(name.clone()))
-            .with_value(Some(StrBytes::from_string(value.clone())))
-            .with_config_source(DYNAMIC_TOPIC_CONFIG)
+            .with_name(StrBytes::from_static_str(config.name))
+            .with_value(Some(StrBytes::from_string(config.value)))
+            .with_config_source(config.source as i8)
     });
     result
         .with_topic_id(Uuid::from_u128(made.id))

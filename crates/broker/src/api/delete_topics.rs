@@ -32,7 +32,10 @@ fn delete(broker: &Broker, asked: DeleteTopicState) -> DeletableTopicResult {
         Some(name) => broker.topics.get(&name.0),
         None => broker.topics.by_id(TopicId(asked.topic_id.as_u128())),
     };
-    let result = DeletableTopicResult::default().with_name(asked.name).with_topic_id(asked.topic_id);
+    let result = DeletableTopicResult::default()
+        .with_error_message(None)
+        .with_name(asked.name)
+        .with_topic_id(asked.topic_id);
     let deleted = match &topic {
         Some(topic) if topic.internal => Err((ErrorCode::InvalidTopic, "the topic is internal".to_owned())),
         Some(topic) => {

@@ -23,19 +23,20 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
     let asked: FindCoordinatorRequest = request.decode()?;
     let known = matches!(asked.key_type, GROUP | TRANSACTION);
     let (code, node, host, port) = if known {
-        let options = &broker.options;
-        (ErrorCode::None, options.node_id, options.advertised_host.as_str(), options.advertised_port)
+        let listener = &request.listener;
+        (ErrorCode::None, broker.options.node_id, listener.host.as_str(), listener.port)
     } else {
         broker.count_error();
         (ErrorCode::InvalidRequest, -1, "", 0)
     };
     let (code, node, host) = (code.code(), BrokerId(node), crate::api::text(host));
-    let answer = FindCoordinatorResponse::default();
+    let answer = FindCoordinatorResponse::default().with_error_message(None);
     let answer = if request.version < BATCHED_SINCE {
         answer.with_error_code(code).with_node_id(node).with_host(host).with_port(i32::from(port))
     } else {
         let found = asked.coordinator_keys.into_iter().map(|key| {
             Coordinator::default()
+                .with_error_message(None)
                 .with_key(key)
                 .with_error_code(code)
                 .with_node_id(node)

@@ -13,7 +13,7 @@ use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, Topi
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use crate::api::{encode, text};
+use crate::api::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, encode, text};
 use crate::broker::{Broker, LEADER_EPOCH};
 use crate::errors::{ErrorCode, topic_error};
 use crate::guard::{self, Shape, fixed, structs};
@@ -31,7 +31,7 @@ pub(super) static SHAPE: Shape = Shape {
 
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: MetadataRequest = request.decode()?;
-    let topics = match &asked.topics {
+    let topics: Vec<_> = match &asked.topics {
         // Version 0 cannot say null and means all topics by an empty list.
         Some(topics) if request.version > 0 || !topics.is_empty() => {
             // Each topic once: a name costs few bytes, its partitions many.
@@ -41,16 +41,24 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
         }
         _ => broker.topics.list().iter().map(|topic| described(broker, topic)).collect(),
     };
+    let topics = match asked.include_topic_authorized_operations {
+        true => topics.into_iter().map(|t| t.with_topic_authorized_operations(TOPIC_OPERATIONS)).collect(),
+        false => topics,
+    };
     let node = BrokerId(broker.options.node_id);
     let this = MetadataResponseBroker::default()
         .with_node_id(node)
-        .with_host(text(&broker.options.advertised_host))
-        .with_port(i32::from(broker.options.advertised_port));
+        .with_host(text(&request.listener.host))
+        .with_port(i32::from(request.listener.port));
     let answer = MetadataResponse::default()
         .with_brokers(vec![this])
         .with_cluster_id(Some(text(broker.log.cluster_id())))
         .with_controller_id(node)
         .with_topics(topics);
+    let answer = match asked.include_cluster_authorized_operations {
+        true => answer.with_cluster_authorized_operations(CLUSTER_OPERATIONS),
+        false => answer,
+    };
     encode(&answer, request.version)
 }
 

@@ -1,9 +1,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_env::{Entropy, SeededEntropy};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListConfigResourcesRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -41,6 +44,13 @@ impl Writer {
                 Layout::Numbers(bytes) => (0..self.count()).for_each(|_| self.noise(bytes)),
                 Layout::Texts => (0..self.count()).for_each(|_| self.text()),
                 Layout::Structs(fields) => (0..self.count()).for_each(|_| self.fields(fields)),
+                Layout::Optional(fields) => match self.below(2) {
+                    0 => self.out.put_i8(-1),
+                    _ => {
+                        self.out.put_i8(1);
+                        self.fields(fields);
+                    }
+                },
             }
         }
         if self.flexible {
@@ -107,9 +117,20 @@ fn decoded_by_crate(key: i16, version: i16, body: &Bytes) -> Result<usize, Strin
         18 => left::<ApiVersionsRequest>(version, body),
         19 => left::<CreateTopicsRequest>(version, body),
         20 => left::<DeleteTopicsRequest>(version, body),
+        21 => left::<DeleteRecordsRequest>(version, body),
         22 => left::<InitProducerIdRequest>(version, body),
         32 => left::<DescribeConfigsRequest>(version, body),
+        33 => left::<AlterConfigsRequest>(version, body),
+        35 => left::<DescribeLogDirsRequest>(version, body),
+        37 => left::<CreatePartitionsRequest>(version, body),
+        43 => left::<ElectLeadersRequest>(version, body),
+        44 => left::<IncrementalAlterConfigsRequest>(version, body),
+        45 => left::<AlterPartitionReassignmentsRequest>(version, body),
+        46 => left::<ListPartitionReassignmentsRequest>(version, body),
+        57 => left::<UpdateFeaturesRequest>(version, body),
         60 => left::<DescribeClusterRequest>(version, body),
+        74 => left::<ListConfigResourcesRequest>(version, body),
+        75 => left::<DescribeTopicPartitionsRequest>(version, body),
         key => panic!("api {key} has a shape that no test compares with the crate"),
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater_broker::{Broker, BrokerOptions, serve};
+use highwater_broker::{Broker, BrokerOptions, Listener, serve};
 use highwater_coordinator::{Coordinators, TopicOptions, Topics};
 use highwater_env::{Clock, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogOptions};
@@ -51,12 +51,12 @@ impl Node {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let topics = Topics::open(log.clone(), Arc::clone(&entropy), topics).unwrap();
         let coordinators = Coordinators::open(&log, topics.clone(), &clock, &entropy).unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let addr = listener.local_addr().unwrap();
-        let options = BrokerOptions { advertised_port: addr.port(), ..options };
+        let socket = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let listener = Arc::new(Listener { port: addr.port(), ..Listener::default() });
         let broker = Arc::new(Broker::new(log.clone(), coordinators, options, clock, entropy, &budget));
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = runtime.spawn(serve(listener, Arc::clone(&broker), async {
+        let served = runtime.spawn(serve(socket, listener, Arc::clone(&broker), async {
             let _ = stopped.await;
         }));
         Self { broker, addr, log, topics, runtime, stop: Some(stop), served: Some(served), _dir: dir }

@@ -133,7 +133,7 @@ fn altered_configs_and_added_partitions_survive_a_crash() {
         .alter_configs("t", |configs| {
             configs.remove("retention.ms");
             configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
-            Ok(())
+            Ok::<_, TopicError>(())
         })
         .unwrap();
     assert_eq!(*altered.configs, configs(&[("cleanup.policy", "compact"), ("segment.ms", "5")]));
@@ -158,14 +158,14 @@ fn refused_alterations_change_nothing() {
     let set = |name: &'static str, value: &'static str| {
         topics.alter_configs("t", |configs| {
             configs.insert(name.to_owned(), value.to_owned());
-            Ok(())
+            Ok::<_, TopicError>(())
         })
     };
     check(
         set("retention.ms", "soon"),
         expect![[r#"retention.ms is "soon", expected a 64-bit number of at least -1"#]],
     );
-    check(topics.alter_configs("nope", |_| Ok(())), expect!["unknown topic nope"]);
+    check(topics.alter_configs("nope", |_| Ok::<_, TopicError>(())), expect!["unknown topic nope"]);
     check(topics.add_partitions("t", 2), expect!["topic t has 2 partitions, expected more than that, not 2"]);
     check(topics.add_partitions("t", 4097), expect!["4097 partitions, expected 1..=4096"]);
     check(topics.add_partitions("nope", 2), expect!["unknown topic nope"]);

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use highwater_broker::{Broker, BrokerOptions};
+use highwater_broker::{Broker, BrokerOptions, Listener};
 use highwater_coordinator::LogTopicWriter;
 use highwater_gateway::{Gateway, GatewayOptions};
 use highwater_log::RecoveryReport;
 use highwater_serve::{HostRules, Server, ServerOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::run::parallelism;
 use crate::cli::ServeArgs;
 use crate::config::Config;
+use crate::listeners::{self, Bound};
 use crate::logging;
 use crate::node::LocalNode;
 use crate::signals::{self, Ending};
@@ -31,6 +33,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     config.http.port = args.http_port.unwrap_or(config.http.port);
     config.kafka.port = args.kafka_port.unwrap_or(config.kafka.port);
     config.check_exposure()?;
+    config.kafka.check_listeners()?;
     logging::set_level(config.log_level.as_deref())?;
     let data_dir = args.data_dir.clone().or(config.data_dir.clone());
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR));
@@ -39,8 +42,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let served = runtime.block_on(async {
         // Ports first: a busy one is found before anything is recovered or started.
-        let http = listen("http", config.http_address()).await?;
-        let kafka = listen("kafka", config.kafka_address()).await?;
+        let http = listen(config.http_address()).await?;
+        let kafka = listeners::bind(&config.kafka).await?;
         let ending = Ending::listen()?;
         if args.supervised {
             signals::end_with_stdin()?;
@@ -78,11 +81,9 @@ fn reload(config_file: Option<&Path>) {
     }
 }
 
-async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
     let hint = || {
-        format!(
-            "cannot listen for {what} on {address}; choose another with --{what}-port (0 picks a free one)"
-        )
+        format!("cannot listen for http on {address}; choose another with --http-port (0 picks a free one)")
     };
     TcpListener::bind(address).await.with_context(hint)
 }
@@ -102,14 +103,14 @@ fn say_recovered(report: &RecoveryReport) -> Result<()> {
 async fn serve(
     node: Arc<LocalNode>,
     http: TcpListener,
-    kafka: TcpListener,
+    kafka: Vec<Bound>,
     config: &Config,
     demo_url: Option<String>,
     mut ending: Ending,
 ) -> Result<()> {
-    let (http_address, kafka_address) = (http.local_addr()?, kafka.local_addr()?);
+    let http_address = http.local_addr()?;
     let (stop, stopped) = watch::channel(false);
-    let broker = Arc::new(broker(&node, config, kafka_address));
+    let broker = Arc::new(broker(&node));
     // Set once, here.
     let _ = node.broker.set(Arc::clone(&broker));
     let server = Server::new(
@@ -124,19 +125,23 @@ async fn serve(
             ..ServerOptions::default()
         },
     );
-    let kafka_task = tokio::spawn(highwater_broker::serve(kafka, broker, until(stopped.clone())));
-    let http_task = tokio::spawn(async move { server.serve(http, until(stopped)).await });
-    {
-        let mut err = std::io::stderr().lock();
-        writeln!(err, "http listening on http://{http_address}")?;
-        writeln!(err, "kafka listening on {kafka_address}")?;
-        writeln!(err, "ready")?;
+    say_listening(http_address, &kafka)?;
+    let mut kafka_tasks = JoinSet::new();
+    for Bound { socket, listener, .. } in kafka {
+        kafka_tasks.spawn(highwater_broker::serve(
+            socket,
+            listener,
+            Arc::clone(&broker),
+            until(stopped.clone()),
+        ));
     }
+    let http_task = tokio::spawn(async move { server.serve(http, until(stopped)).await });
+    writeln!(std::io::stderr(), "ready")?;
     ending.next().await;
     let stopping = async {
         // Stop accepting, answer what was read; then a final epoch and a final sync.
         stop.send_replace(true);
-        let _ = tokio::join!(kafka_task, http_task);
+        let _ = tokio::join!(kafka_tasks.join_all(), http_task);
         let closing = tokio::task::spawn_blocking(move || node.close());
         closing.await.map_err(|_| anyhow!("internal error: closing the node panicked"))?
     };
@@ -147,18 +152,28 @@ async fn serve(
     }
 }
 
+fn say_listening(http: SocketAddr, kafka: &[Bound]) -> Result<()> {
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "http listening on http://{http}")?;
+    for (index, bound) in kafka.iter().enumerate() {
+        match index {
+            0 => writeln!(err, "kafka listening on {}", bound.address)?,
+            _ => {
+                let Listener { name, host, port } = &*bound.listener;
+                writeln!(err, "kafka {name} listening on {}, advertised as {host}:{port}", bound.address)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is as good as a stop.
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn broker(node: &LocalNode, config: &Config, address: SocketAddr) -> Broker {
-    let advertised = config.kafka.advertised_host.clone();
-    let options = BrokerOptions {
-        advertised_host: advertised.unwrap_or_else(|| address.ip().to_string()),
-        advertised_port: address.port(),
-        ..BrokerOptions::default()
-    };
+fn broker(node: &LocalNode) -> Broker {
+    let options = BrokerOptions::default();
     let (log, coordinators) = (node.log.clone(), node.coordinators.clone());
     Broker::new(log, coordinators, options, Arc::clone(&node.clock), Arc::clone(&node.entropy), &node.budget)
 }

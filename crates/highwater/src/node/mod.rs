@@ -221,9 +221,10 @@ fn topic_error(error: TopicError) -> NodeError {
         TopicError::NotMorePartitions { .. } => {
             NodeError::Invalid { message, hint: "partitions can be added, never taken away".into() }
         }
-        TopicError::InvalidConfig(_) => {
-            NodeError::Invalid { message, hint: "configs have Apache Kafka's names, defaults and units".into() }
-        }
+        TopicError::InvalidConfig(_) => NodeError::Invalid {
+            message,
+            hint: "configs have Apache Kafka's names, defaults and units".into(),
+        },
         TopicError::Log(_) | TopicError::Read(_) | TopicError::BadRecord { .. } => NodeError::Failed(message),
     }
 }
