@@ -1,6 +1,6 @@
 # Both commands build the one profile (dev, tuned in Cargo.toml): nothing is compiled twice.
 
-.PHONY: demo test soak lint tidy bench
+.PHONY: demo test soak fuzz lint tidy bench
 
 ## Build and start the demo: a node under load, live charts, and a key that kills it.
 demo:
@@ -15,6 +15,10 @@ test:
 soak:
 	HIGHWATER_SOAK_ROUNDS=500 HIGHWATER_E2E_KILLS=200 tests/run --e2e test_soak test_kill
 	HIGHWATER_CRASH_SEEDS=100000 cargo test -p highwater-sim --test log_crash -- --nocapture
+
+## Fuzz targets for frames, batches, codecs and every file of the log, 20 seconds each (fuzz/run).
+fuzz:
+	fuzz/run
 
 ## Formatting, lints, licences.
 lint:
