@@ -38,6 +38,8 @@ pub struct Broker {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) budget: MemoryBudget,
+    /// What requests beyond the usual size may hold of `budget`.
+    pub(crate) large_frames: MemoryBudget,
     pub(crate) counters: Counters,
 }
 
@@ -90,8 +92,19 @@ impl Broker {
         budget: &MemoryBudget,
     ) -> Self {
         let budget = budget.child("broker", options.in_flight_bytes_max);
+        let large_frames = budget.child("large requests", options.in_flight_bytes_max / 2);
         let Coordinators { topics, groups } = coordinators;
-        Self { log, topics, groups, options, clock, entropy, budget, counters: Counters::default() }
+        Self {
+            log,
+            topics,
+            groups,
+            options,
+            clock,
+            entropy,
+            budget,
+            large_frames,
+            counters: Counters::default(),
+        }
     }
 
     /// What it has done so far.

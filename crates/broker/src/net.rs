@@ -31,12 +31,14 @@ use crate::response::Response;
 use crate::stats::add;
 
 /// A connection's read buffer while it waits for a request.
-const READ_BUFFER_BYTES: usize = 64 << 10;
+const READ_BUFFER_BYTES: usize = 4 << 10;
 /// A frame's buffer starts with at most this and grows as its bytes arrive, so that a length alone
 /// costs nothing.
 const FRAME_STEP_BYTES: usize = 1 << 20;
-/// Room asked for before each read.
-const READ_ROOM_BYTES: usize = 8 << 10;
+/// A small frame's buffer grows by this: memory follows what has arrived.
+const READ_STEP_BYTES: usize = 64 << 10;
+/// A connection is closed that sends a begun request more slowly, however steadily.
+const FRAME_BYTES_PER_SECOND_MIN: usize = 1 << 20;
 /// Parts handed to one vectored write.
 const IO_SLICES_MAX: usize = 256;
 /// Between two tries to append to a full log.
@@ -221,9 +223,7 @@ async fn next_frame(
     const HEADER_BYTES_MIN: usize = 8;
     let options = &broker.options;
     while buffer.len() < LENGTH_BYTES {
-        if buffer.capacity() - buffer.len() < READ_ROOM_BYTES {
-            buffer.reserve(READ_BUFFER_BYTES);
-        }
+        buffer.reserve(READ_BUFFER_BYTES / 2);
         let patience = if buffer.is_empty() { options.idle_max } else { options.stall_max };
         let read = timeout(patience, socket.read_buf(buffer)).await??;
         if read == 0 {
@@ -235,17 +235,8 @@ async fn next_frame(
         .ok()
         .filter(|len| (HEADER_BYTES_MIN..=options.frame_bytes_max).contains(len))
         .ok_or(End::FrameLength { len: claimed, max: options.frame_bytes_max })?;
-    let held = reserve(broker, len).await?;
-    while buffer.len() < len {
-        let missing = len - buffer.len();
-        if buffer.capacity() == buffer.len() {
-            buffer.reserve(missing.min(FRAME_STEP_BYTES.max(buffer.len())));
-        }
-        let read = timeout(options.stall_max, socket.read_buf(buffer)).await??;
-        if read == 0 {
-            return Err(End::Cut);
-        }
-    }
+    let slowest = options.stall_max + Duration::from_secs((len / FRAME_BYTES_PER_SECOND_MIN) as u64);
+    let held = timeout(slowest, fill(socket, buffer, len, broker)).await??;
     let frame = buffer.split_to(len).freeze();
     if len > FRAME_STEP_BYTES {
         // What is left would hold on to the large frame's memory for as long as the connection lasts.
@@ -254,17 +245,48 @@ async fn next_frame(
     Ok(Some((frame, held)))
 }
 
-/// Memory for a frame. While there is none, its socket is not read.
-async fn reserve(broker: &Broker, len: usize) -> Result<Reservation, End> {
-    let waiting = async {
-        loop {
-            match broker.budget.reserve(len as u64) {
-                Ok(held) => return held,
-                Err(_) => sleep(MEMORY_PAUSE).await,
+/// Reads on until `buffer` holds `len` bytes.
+///
+/// A large frame waits for all of its memory before it is read, so that several cannot stop each
+/// other halfway, and takes it from a share of its own, so that small ones never wait for large ones.
+/// A small frame's memory follows what has arrived: announcing it costs nothing.
+async fn fill(
+    socket: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+    len: usize,
+    broker: &Broker,
+) -> Result<Reservation, End> {
+    let large = len > FRAME_STEP_BYTES;
+    let share = if large { &broker.large_frames } else { &broker.budget };
+    let no_memory = |_| End::NoMemory { len };
+    let mut held = share.reserve(0).map_err(no_memory)?;
+    hold(&mut held, if large { len } else { buffer.len().min(len) }, broker).await?;
+    while buffer.len() < len {
+        let missing = len - buffer.len();
+        if buffer.capacity() == buffer.len() {
+            let step = if large { FRAME_STEP_BYTES.max(buffer.len()) } else { READ_STEP_BYTES };
+            let more = missing.min(step);
+            if !large {
+                hold(&mut held, buffer.len() + more, broker).await?;
             }
+            buffer.reserve(more);
+        }
+        let read = timeout(broker.options.stall_max, socket.read_buf(buffer)).await??;
+        if read == 0 {
+            return Err(End::Cut);
+        }
+    }
+    Ok(held)
+}
+
+/// Grows a reservation. While there is no memory, the socket is not read.
+async fn hold(held: &mut Reservation, bytes: usize, broker: &Broker) -> Result<(), End> {
+    let waiting = async {
+        while held.resize(bytes as u64).is_err() {
+            sleep(MEMORY_PAUSE).await;
         }
     };
-    timeout(broker.options.stall_max, waiting).await.map_err(|_| End::NoMemory { len })
+    timeout(broker.options.stall_max, waiting).await.map_err(|_| End::NoMemory { len: bytes })
 }
 
 async fn wait_for_room(parked: &mut Parked, broker: &Broker) {

@@ -39,12 +39,13 @@ impl Default for BrokerOptions {
             node_id: 0,
             frame_bytes_max: 100 << 20,
             control_frame_bytes_max: 8 << 20,
-            in_flight_bytes_max: 512 << 20,
+            in_flight_bytes_max: 256 << 20,
             // Kafka's own default: 1 MiB of records and the batch's header.
             message_bytes_max: (1 << 20) + 12,
-            fetch_bytes_max: 55 << 20,
+            // Small answers keep memory low; what is not sent yet is asked for at once.
+            fetch_bytes_max: 8 << 20,
             fetch_wait_max: Duration::from_secs(60),
-            connections_max: 4096,
+            connections_max: 16_384,
             requests_in_flight_max: 128,
             idle_max: Duration::from_secs(600),
             stall_max: Duration::from_secs(60),

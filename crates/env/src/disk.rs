@@ -111,6 +111,20 @@ pub trait DiskFile: Send + Sync {
         Ok(())
     }
 
+    /// Up to `len` bytes from `pos`: fewer only at the end of the file.
+    fn read_vec_at(&self, len: usize, pos: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        while done < len {
+            match self.read_at(&mut bytes[done..], pos + done as u64)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+
     /// The whole file.
     fn read_all(&self) -> io::Result<Vec<u8>> {
         let len = usize::try_from(self.len()?).map_err(io::Error::other)?;

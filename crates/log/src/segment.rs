@@ -274,8 +274,10 @@ impl Segment {
         if first.length > want {
             return Err(self.corrupt(pos, format!("batch of {} bytes, {want} are left", first.length)));
         }
-        let mut buf = vec![0; want];
-        self.file().and_then(|file| file.read_exact_at(&mut buf, pos)).map_err(|e| self.io(e))?;
+        let buf = self.file().and_then(|file| file.read_vec_at(want, pos)).map_err(|e| self.io(e))?;
+        if buf.len() < want {
+            return Err(self.io(io::ErrorKind::UnexpectedEof.into()));
+        }
         self.split(Bytes::from(buf), pos, first.base_offset, end)
     }
 

@@ -154,6 +154,24 @@ impl DiskFile for RealFile {
         Ok(())
     }
 
+    /// Without zeroing the memory first.
+    #[cfg(target_os = "linux")]
+    fn read_vec_at(&self, len: usize, pos: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = pos + bytes.len() as u64;
+            match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(0) => break,
+                done => {
+                    done?;
+                }
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
