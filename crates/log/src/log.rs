@@ -196,6 +196,7 @@ impl Log {
     /// If the disk refuses; nothing is lost and it can be tried again.
     pub fn step_housekeeping(&self) -> Result<bool, LogError> {
         let deleted = self.0.core.delete_expired();
+        self.0.core.forget_cold_indexes();
         Ok(self.0.core.compact_one()? || deleted)
     }
 

@@ -50,7 +50,7 @@ impl Default for LogOptions {
             wal_file_bytes: 64 << 20,
             wal_zero_bytes: 4 << 20,
             wal_files_max: 4,
-            segment_bytes_max: 256 << 20,
+            segment_bytes_max: 1 << 30,
             materialise_bytes: 4 << 20,
             memory_bytes_max: 128 << 20,
             tail_cache_bytes: 16 << 20,

@@ -376,8 +376,12 @@ impl Segment {
             return Ok(());
         }
         let bytes = self.content().bytes;
-        let stored = self.disk.open(&self.path("index"), OpenMode::Read).and_then(|file| file.read_all());
-        let index = stored.ok().and_then(|stored| SparseIndex::decode(self.base_offset, &stored, bytes));
+        let stored = |extension: &str| {
+            self.disk.open(&self.path(extension), OpenMode::Read).and_then(|file| file.read_all()).ok()
+        };
+        let times = stored("timeindex");
+        let index = stored("index")
+            .and_then(|offsets| SparseIndex::decode(self.base_offset, &offsets, times.as_deref(), bytes));
         let index = match index {
             Some(index) => index,
             None => self.rebuild_index()?,
@@ -388,7 +392,7 @@ impl Segment {
 
     fn rebuild_index(&self) -> Result<SparseIndex, ReadError> {
         let mut index = SparseIndex::empty(self.base_offset);
-        self.walk(|pos, peek| {
+        self.walk((0, self.base_offset), |pos, peek| {
             index.add(pos, peek.length, peek.last_offset, peek.max_timestamp);
             true
         })?;
@@ -402,8 +406,8 @@ impl Segment {
 
     /// Base offset of the first batch whose largest timestamp is at least `timestamp_ms`.
     pub(crate) fn first_batch_at(&self, timestamp_ms: i64) -> Result<Option<Offset>, ReadError> {
-        let mut found = None;
-        self.walk(|_, peek| {
+        let (mut found, start) = (None, self.before_time(timestamp_ms)?);
+        self.walk(start, |_, peek| {
             if peek.max_timestamp >= timestamp_ms {
                 found = Some(peek.base_offset);
             }
@@ -412,12 +416,31 @@ impl Segment {
         Ok(found)
     }
 
-    /// Shows each batch's header in order, until told to stop.
-    fn walk(&self, mut each: impl FnMut(u64, Peek) -> bool) -> Result<(), ReadError> {
+    /// Position and offset of a batch before which all are older than `timestamp_ms`.
+    fn before_time(&self, timestamp_ms: i64) -> Result<(u64, Offset), ReadError> {
+        self.load_index()?;
+        let floor = self.content().index.as_ref().and_then(|index| index.floor_of_time(timestamp_ms));
+        let Some((last_offset, pos)) = floor else { return Ok((0, self.base_offset)) };
+        // The index is disposable: it counts only if it names a batch.
+        let peek = self.peek(pos)?.filter(|peek| peek.last_offset == last_offset);
+        Ok(peek.map_or((0, self.base_offset), |peek| (pos, peek.base_offset)))
+    }
+
+    /// Forgets the index in memory; it is read again from its files when needed.
+    pub(crate) fn forget_index(&self) {
+        let mut content = self.content();
+        if !content.index_stale {
+            content.index = None;
+        }
+    }
+
+    /// Shows each batch's header in order from the batch at `start` (position and offset), until told
+    /// to stop.
+    fn walk(&self, start: (u64, Offset), mut each: impl FnMut(u64, Peek) -> bool) -> Result<(), ReadError> {
         let end = self.content().bytes;
         let file = self.file().map_err(|e| self.io(e))?;
-        let (mut window, mut window_pos, mut pos) = (Vec::new(), 0_u64, 0_u64);
-        let mut due = self.base_offset;
+        let (mut pos, mut due) = start;
+        let (mut window, mut window_pos) = (Vec::new(), pos);
         while pos < end {
             let behind = pos - window_pos;
             if behind + BATCH_HEADER_BYTES as u64 > window.len() as u64 {

@@ -1,4 +1,5 @@
-//! Deleting whole segments by age and size (topic setting `cleanup.policy=delete`).
+//! What is no longer kept: segments beyond their age and size (topic setting `cleanup.policy=delete`)
+//! on disk, indexes of sealed segments in memory.
 
 use highwater_env::{Offset, TopicPartition};
 
@@ -26,6 +27,21 @@ impl Core {
             self.segments_wanted.notify_all();
         }
         !expired.is_empty()
+    }
+}
+
+impl Core {
+    /// Frees the indexes of segments that are no longer written to; readers load them again.
+    pub(crate) fn forget_cold_indexes(&self) {
+        let sealed: Vec<_> = {
+            let state = self.state();
+            let sealed = |partition: &Partition| {
+                let count = partition.segments.len().saturating_sub(1);
+                partition.segments[..count].to_vec()
+            };
+            state.partitions.values().flat_map(sealed).collect()
+        };
+        sealed.iter().for_each(|segment| segment.forget_index());
     }
 }
 

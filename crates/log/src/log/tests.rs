@@ -114,6 +114,19 @@ fn records_come_back_from_memory_segments_and_recovery() {
     log.close().unwrap();
     let (log, report) = open(&disk).unwrap();
     assert!(!report.unclean, "{report:?}");
+    // By the index files, then with time indexes that are missing or wrong.
+    for damage in [None, Some(0), Some(7)] {
+        for (path, _) in
+            disk.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "timeindex"))
+        {
+            let Some(len) = damage else { continue };
+            disk.open(path, OpenMode::ReadWrite).unwrap().set_len(len).unwrap();
+        }
+        log.step_housekeeping().unwrap();
+        for n in (0..3_000).step_by(97) {
+            assert_eq!(log.offset_for_time(TP, 1_000 + n).unwrap(), Some((n, 1_000 + n)), "{damage:?}");
+        }
+    }
     assert_eq!(read_values(&log, TP, 1_717), expected_values(1_717, 3_000));
     assert_eq!(log.offset_for_time(TP, 1_000 + 2_222).unwrap(), Some((2_222, 3_222)));
 }

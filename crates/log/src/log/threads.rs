@@ -78,6 +78,7 @@ fn tidy(core: &Core) {
     let _guard = PoisonOnPanic(core);
     while core.wait_to_tidy(core.options.tidy_interval) {
         core.delete_expired();
+        core.forget_cold_indexes();
         // One after the other, so that a partition with much to do does not keep the others waiting.
         loop {
             match core.compact_one() {

@@ -6,6 +6,7 @@ use highwater_env::Offset;
 /// A new entry once this many bytes were added, Kafka's `index.interval.bytes`.
 const INTERVAL_BYTES: u64 = 4096;
 const OFFSET_ENTRY_BYTES: usize = 8;
+const TIME_ENTRY_BYTES: usize = 12;
 
 #[derive(Debug)]
 pub(crate) struct SparseIndex {
@@ -13,15 +14,23 @@ pub(crate) struct SparseIndex {
     /// (last offset of a batch, its position), ascending.
     entries: Vec<(Offset, u64)>,
     /// (largest timestamp so far, last offset of its batch), ascending; `None` if the index was
-    /// read from its file, which holds no timestamps.
+    /// read from its file and the time index was missing or wrong.
     times: Option<Vec<(i64, Offset)>>,
     largest: Option<(i64, Offset)>,
     since_entry: u64,
+    from_files: bool,
 }
 
 impl SparseIndex {
     pub(crate) fn empty(base_offset: Offset) -> Self {
-        Self { base_offset, entries: Vec::new(), times: Some(Vec::new()), largest: None, since_entry: 0 }
+        Self {
+            base_offset,
+            entries: Vec::new(),
+            times: Some(Vec::new()),
+            largest: None,
+            since_entry: 0,
+            from_files: false,
+        }
     }
 
     /// Notes a batch of `len` bytes at `pos`.
@@ -51,9 +60,17 @@ impl SparseIndex {
         self.entries[..after].last().copied()
     }
 
-    /// Whether it knows all that the index files hold.
+    /// Whether it knows all that the index files hold: one read from a file does not know of what
+    /// stands behind its last entry.
     pub(crate) fn is_complete(&self) -> bool {
-        self.times.is_some()
+        self.times.is_some() && !self.from_files
+    }
+
+    /// The last entry all of whose batches, and those before, are older than `timestamp_ms`.
+    pub(crate) fn floor_of_time(&self, timestamp_ms: i64) -> Option<(Offset, u64)> {
+        let times = self.times.as_deref()?;
+        let before = times.partition_point(|(largest, _)| *largest < timestamp_ms);
+        self.floor(times[..before].last()?.1)
     }
 
     /// The contents of `.index` and `.timeindex`.
@@ -74,10 +91,16 @@ impl SparseIndex {
         (offsets, times)
     }
 
-    /// An index file's entries, if they can belong to a segment of `bytes` bytes.
-    pub(crate) fn decode(base_offset: Offset, stored: &[u8], bytes: u64) -> Option<Self> {
+    /// The index files' entries, if they can belong to a segment of `bytes` bytes.
+    pub(crate) fn decode(
+        base_offset: Offset,
+        stored: &[u8],
+        times: Option<&[u8]>,
+        bytes: u64,
+    ) -> Option<Self> {
         let (stored, []) = stored.as_chunks::<OFFSET_ENTRY_BYTES>() else { return None };
-        let mut index = Self { times: None, ..Self::empty(base_offset) };
+        let times = times.and_then(|times| decode_times(base_offset, times));
+        let mut index = Self { times, from_files: true, ..Self::empty(base_offset) };
         for entry in stored {
             let [a, b, c, d, e, f, g, h] = *entry;
             let offset = base_offset.checked_add(i64::from(u32::from_be_bytes([a, b, c, d])))?;
@@ -92,4 +115,20 @@ impl SparseIndex {
         }
         Some(index)
     }
+}
+
+/// A time index file's entries, if they ascend.
+fn decode_times(base_offset: Offset, stored: &[u8]) -> Option<Vec<(i64, Offset)>> {
+    let (stored, []) = stored.as_chunks::<TIME_ENTRY_BYTES>() else { return None };
+    let mut times: Vec<(i64, Offset)> = Vec::with_capacity(stored.len());
+    for entry in stored {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *entry;
+        let timestamp = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let offset = base_offset.checked_add(i64::from(u32::from_be_bytes([i, j, k, l])))?;
+        if times.last().is_some_and(|last| last.0 >= timestamp || last.1 > offset) {
+            return None;
+        }
+        times.push((timestamp, offset));
+    }
+    Some(times)
 }
