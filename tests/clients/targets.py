@@ -51,10 +51,10 @@ class Highwater:
 
     name = "highwater"
 
-    def __init__(self, data_dir=None):
+    def __init__(self, data_dir=None, env=None):
         self.own_dir = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="highwater-clients-")
-        self.node = Node(data_dir=self.data_dir)
+        self.node = Node(data_dir=self.data_dir, env=env)
 
     @property
     def bootstrap(self):
@@ -132,7 +132,8 @@ class Kafka:
     def start(self):
         # The flags of Kafka's own start script.
         flags = ["-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
-                 "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true"]
+                 "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
+                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(["java", *self.heap, *flags, "-cp", self.classpath, "kafka.Kafka", self.properties],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
