@@ -1,6 +1,6 @@
 # Both commands build the one profile (dev, tuned in Cargo.toml): nothing is compiled twice.
 
-.PHONY: demo test soak fuzz lint tidy bench
+.PHONY: demo test test-clients soak fuzz lint tidy bench
 
 ## Build and start the demo: a node under load, live charts, and a key that kills it.
 demo:
@@ -9,6 +9,12 @@ demo:
 ## All tests: Rust, then end to end against the built program. Prints what was skipped, and why.
 test:
 	tests/run
+
+## Clients nobody here wrote, each feature a test: Java, Go, Node, Python, Spark, Flink, Storm, ... The
+## first run fetches them into a cache; the table of results is in docs/compatibility.md.
+test-clients:
+	cargo build -p highwater --bin highwater
+	tests/clients/run
 
 ## The long forms of the crash tests: 500 rounds of kill -9 under Kafka clients (on HIGHWATER_SOAK_DIR,
 ## if set, it goes on where it stopped), 200 under ingest and a pipeline, 100,000 simulated crashes.

@@ -586,7 +586,7 @@ public class JavaClient {
         try (var c = consumer("unused", "auto.offset.reset", "none")) {
             c.assign(List.of(part));
             c.seek(part, 10);
-            refused(org.apache.kafka.common.errors.OffsetOutOfRangeException.class, () -> c.poll(Duration.ofSeconds(10)));
+            refused(org.apache.kafka.clients.consumer.OffsetOutOfRangeException.class, () -> c.poll(Duration.ofSeconds(10)));
         }
         get(admin.deleteRecords(Map.of(part, RecordsToDelete.beforeOffset(-1))).all());
         check(get(admin.listOffsets(Map.of(part, OffsetSpec.earliest())).partitionResult(part)).offset() == 100, "all are deleted");
