@@ -14,19 +14,19 @@ pub(super) struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
     pub(super) fn start(core: &Arc<Core>) -> io::Result<Self> {
-        let work: [(&str, fn(&Core)); 3] =
-            [("log-writer", write), ("log-segments", fill_segments), ("log-tidy", tidy)];
         let mut threads = Self(Vec::new());
-        for (name, run) in work {
-            let core_of_thread = Arc::clone(core);
-            match Builder::new().name(name.into()).spawn(move || run(&core_of_thread)) {
-                Ok(thread) => threads.0.push(thread),
-                Err(e) => {
-                    core.end();
-                    threads.join();
-                    return Err(e);
-                }
-            }
+        let mut spawn = |name: &str, run: fn(&Core)| {
+            let core = Arc::clone(core);
+            threads.0.push(Builder::new().name(name.into()).spawn(move || run(&core))?);
+            Ok(())
+        };
+        let started = spawn("log-writer", write)
+            .and_then(|()| spawn("log-segments", fill_segments))
+            .and_then(|()| spawn("log-tidy", tidy));
+        if let Err(e) = started {
+            core.end();
+            threads.join();
+            return Err(e);
         }
         Ok(threads)
     }
