@@ -130,6 +130,9 @@ pub(crate) enum TopicCommand {
         /// How many partitions
         #[arg(long, default_value_t = 1)]
         partitions: i32,
+        /// Kafka's topic configs
+        #[arg(long = "config", value_name = "K=V", value_parser = key_value)]
+        configs: Vec<(String, String)>,
         #[command(flatten)]
         node: NodeUrl,
     },
@@ -138,10 +141,46 @@ pub(crate) enum TopicCommand {
         #[command(flatten)]
         node: NodeUrl,
     },
-    /// Show a topic's partitions and offsets
+    /// Show a topic's partitions, offsets and configs
     Describe {
         /// Its name
         topic: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Change a topic's configs
+    Alter {
+        /// Its name
+        topic: String,
+        /// Kafka's topic configs
+        #[arg(long = "config", value_name = "K=V", value_parser = key_value)]
+        configs: Vec<(String, String)>,
+        /// Configs that are to have their default again
+        #[arg(long = "delete-config", value_name = "K")]
+        deleted: Vec<String>,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Add partitions to a topic
+    AddPartitions {
+        /// Its name
+        topic: String,
+        /// How many it is to have in all
+        #[arg(long)]
+        partitions: i32,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Delete a topic's oldest records
+    DeleteRecords {
+        /// Its name
+        topic: String,
+        /// Which partition [default: each]
+        #[arg(long)]
+        partition: Option<i32>,
+        /// The first offset to keep [default: keep none]
+        #[arg(long, value_name = "OFFSET")]
+        before: Option<i64>,
         #[command(flatten)]
         node: NodeUrl,
     },

@@ -37,6 +37,37 @@ pub trait Node: Send + Sync {
         configs: BTreeMap<String, String>,
     ) -> Result<(), NodeError>;
 
+    /// Every config of a topic, by name, with what it is when not given.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    fn topic_configs(&self, name: &str) -> Result<Vec<ConfigStatus>, NodeError>;
+
+    /// Changes some of a topic's configs; no value is the default again. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Invalid`] for an unknown config or a wrong value.
+    fn alter_topic(&self, name: &str, changes: BTreeMap<String, Option<String>>) -> Result<(), NodeError>;
+
+    /// Lets a topic have so many partitions in all. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if it has as many already, or too many.
+    fn add_partitions(&self, name: &str, partitions: i32) -> Result<(), NodeError>;
+
+    /// Deletes the records below an offset, or all, of one partition, or of each. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if the offset lies outside the partition,
+    /// or the topic deletes nothing.
+    fn delete_records(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+        before: Option<Offset>,
+    ) -> Result<(), NodeError>;
+
     /// Deletes a topic and its records.
     ///
     /// # Errors
@@ -184,6 +215,19 @@ pub struct TopicStatus {
     pub configs: BTreeMap<String, String>,
     /// By number.
     pub partitions: Vec<PartitionStatus>,
+}
+
+/// A topic config and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigStatus {
+    /// Kafka's name of it.
+    pub name: String,
+    /// What holds.
+    pub value: String,
+    /// Whether it was given; else the value is the default.
+    pub given: bool,
+    /// What it does here.
+    pub documentation: String,
 }
 
 /// A partition: `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`.

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::node::{NodeError, RecordsFrom, TopicRecord, TopicStatus};
+use crate::node::{ConfigStatus, NodeError, RecordsFrom, TopicRecord, TopicStatus};
 use crate::problem::Problem;
 use crate::server::Server;
 
@@ -38,11 +38,20 @@ pub(crate) async fn describe(
     State(server): State<Server>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let topics = server.ask(|node| Ok(node.topics())).await?;
+    let of = name.clone();
+    let (topics, all_configs) = server.ask(move |node| Ok((node.topics(), node.topic_configs(&of)?))).await?;
     match topics.into_iter().find(|topic| topic.name == name) {
-        Some(topic) => Ok(Json(view(&server, topic)).into_response()),
+        Some(topic) => Ok(Json(Described { topic: view(&server, topic), all_configs }).into_response()),
         None => Err(NodeError::NotFound { what: "topic", name }.into()),
     }
+}
+
+#[derive(Serialize)]
+struct Described {
+    #[serde(flatten)]
+    topic: TopicView,
+    /// Every config, also those that were not given.
+    all_configs: Vec<ConfigStatus>,
 }
 
 fn view(server: &Server, topic: TopicStatus) -> TopicView {
@@ -73,6 +82,64 @@ pub(crate) async fn create(State(server): State<Server>, body: Bytes) -> Result<
     server.ask(move |node| node.create_topic(&new.name, new.partitions, new.configs)).await?;
     let described = describe(State(server), Path(name)).await?;
     Ok((StatusCode::CREATED, described).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Alteration {
+    configs: BTreeMap<String, Option<String>>,
+}
+
+pub(crate) async fn alter(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let hint = r#"expected {"configs": {"retention.ms": "1000", "segment.ms": null}}; null is the default"#;
+    let change: Alteration =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string(), hint))?;
+    let topic = name.clone();
+    server.ask(move |node| node.alter_topic(&topic, change.configs)).await?;
+    describe(State(server), Path(name)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Growth {
+    partitions: i32,
+}
+
+pub(crate) async fn add_partitions(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let hint = r#"expected {"partitions": 8}: how many in all"#;
+    let growth: Growth =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string(), hint))?;
+    let topic = name.clone();
+    server.ask(move |node| node.add_partitions(&topic, growth.partitions)).await?;
+    describe(State(server), Path(name)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deletion {
+    partition: Option<i32>,
+    before: Option<i64>,
+}
+
+pub(crate) async fn delete_records(
+    State(server): State<Server>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let hint = r#"expected {"partition": 0, "before": 100}; without partition: each; without before: all"#;
+    let deletion: Deletion =
+        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(error.to_string(), hint))?;
+    let topic = name.clone();
+    server.ask(move |node| node.delete_records(&topic, deletion.partition, deletion.before)).await?;
+    describe(State(server), Path(name)).await
 }
 
 pub(crate) async fn delete(

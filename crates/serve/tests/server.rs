@@ -137,7 +137,28 @@ async fn topics() {
         assert_eq!(refused.status, 400, "{bad}");
         assert!(refused.json()["error"]["hint"].is_string(), "{bad}");
     }
+    let post = async |path: &str, body: &str| {
+        let path = format!("/v1/topics/new/{path}");
+        send(fixture.address, "POST", &path, json_type, body).await
+    };
+    let altered = post("configs", r#"{"configs":{"segment.ms":"7","retention.ms":null}}"#).await.json();
+    assert_eq!(altered["configs"], json!({"segment.ms": "7"}));
+    assert_eq!(altered["all_configs"][0]["name"], "segment.ms");
+    let grown = post("partitions", r#"{"partitions":5}"#).await.json();
+    assert_eq!(grown["partitions"].as_array().unwrap().len(), 5);
+    let trimmed = post("delete-records", r#"{"partition":1,"before":0}"#).await;
+    assert_eq!((trimmed.status, &trimmed.json()["partitions"][1]["log_start_offset"]), (200, &json!(0)));
+    for (path, bad) in [
+        ("configs", "{}"),
+        ("configs", r#"{"configs":{"segment.ms":7}}"#),
+        ("partitions", r#"{"partitions":5}"#),
+        ("partitions", r#"{"partitions":"6"}"#),
+        ("delete-records", r#"{"offset":1}"#),
+    ] {
+        assert_eq!(post(path, bad).await.status, 400, "{path} {bad}");
+    }
     assert_eq!(send(fixture.address, "DELETE", "/v1/topics/new", &[], "").await.status, 200);
+    assert_eq!(post("partitions", r#"{"partitions":9}"#).await.status, 404);
     assert_eq!(send(fixture.address, "DELETE", "/v1/topics/new", &[], "").await.status, 404);
 }
 

@@ -6,6 +6,7 @@
 //!    └──────┘ the log is full: the connection reads no further until `submit` went through
 //! ```
 
+mod check;
 pub(crate) mod codec;
 
 use std::pin::Pin;
@@ -20,9 +21,10 @@ use highwater_log::{AppendError, LogBatch, Ticket};
 
 use crate::api::TopicRef;
 use crate::broker::{Answer, Broker};
-use crate::errors::{ErrorCode, append_error, batch_error};
+use crate::errors::{ErrorCode, Refused, append_error};
 use crate::request::{Refusal, Request};
 use crate::response::Response;
+use check::{BadBatch, Checked};
 use codec::{PartitionAnswer, ProduceRequest};
 
 /// A client may not ask for an answer sooner or later than this.
@@ -40,6 +42,8 @@ pub struct ParkedProduce {
 
 struct Append {
     index: i32,
+    /// Of a topic whose timestamps are the append's.
+    append_time_ms: Option<i64>,
     state: AppendState,
 }
 
@@ -52,7 +56,7 @@ enum AppendState {
         base_offset: i64,
         log_start_offset: i64,
     },
-    Failed(ErrorCode, String),
+    Failed(BadBatch),
 }
 
 impl ParkedProduce {
@@ -65,19 +69,22 @@ impl ParkedProduce {
         let refused = refuse_all(&asked);
         let topics = asked.topics.into_iter().map(|asked| {
             let topic = match &refused {
-                Some((code, why)) => Err((*code, (*why).to_owned())),
+                Some(refused) => Err(refused.clone()),
                 None => find_topic(broker, &asked.topic),
             };
             let appends = asked.partitions.into_iter().map(|partition| {
-                let ready = topic
-                    .as_ref()
-                    .map_err(Clone::clone)
-                    .and_then(|topic| check_batch(broker, topic, partition.index, partition.records));
-                let state = match ready {
-                    Ok((tp, batch)) => AppendState::Ready(tp, batch),
-                    Err((code, why)) => AppendState::Failed(code, why),
-                };
-                Append { index: partition.index, state }
+                let index = partition.index;
+                let ready =
+                    topic.as_ref().map_err(|refused| BadBatch::from(refused.clone())).and_then(|topic| {
+                        check::check(broker, topic, (index, partition.records), request.version)
+                    });
+                let ready = ready.and_then(refuse_transactional);
+                match ready {
+                    Ok(Checked { tp, batch, append_time_ms }) => {
+                        Append { index, append_time_ms, state: AppendState::Ready(tp, batch) }
+                    }
+                    Err(bad) => Append { index, append_time_ms: None, state: AppendState::Failed(bad) },
+                }
             });
             let appends = appends.collect();
             (asked.topic, appends)
@@ -98,7 +105,7 @@ impl ParkedProduce {
             append.state = match self.broker.log.append(*tp, batch.clone()) {
                 Ok(ticket) => AppendState::Taken(*tp, ticket),
                 Err(AppendError::Backpressure(_)) => return,
-                Err(error) => AppendState::Failed(append_error(&error), error.to_string()),
+                Err(error) => AppendState::Failed(refused(&error)),
             };
         }
     }
@@ -112,8 +119,8 @@ impl ParkedProduce {
     pub(crate) fn give_up(&mut self) {
         for append in self.topics.iter_mut().flat_map(|(_, appends)| appends) {
             if matches!(append.state, AppendState::Ready(..)) {
-                let why = "the log has no room for more, try again later".to_owned();
-                append.state = AppendState::Failed(ErrorCode::NotEnoughReplicas, why);
+                let why = "the log has no room for more, try again later";
+                append.state = AppendState::Failed(Refused::new(ErrorCode::NotEnoughReplicas, why).into());
             }
         }
     }
@@ -147,7 +154,7 @@ impl ParkedProduce {
                         log_start_offset: bounds.log_start_offset,
                     }
                 }
-                Err(error) => AppendState::Failed(append_error(&error), error.to_string()),
+                Err(error) => AppendState::Failed(refused(&error)),
             };
         }
         Poll::Ready(())
@@ -157,8 +164,8 @@ impl ParkedProduce {
     pub(crate) fn finish(mut self) -> Answer {
         self.give_up();
         let codes = self.appends().map(|append| match &append.state {
-            AppendState::Failed(code, why) => {
-                tracing::debug!(partition = append.index, code = code.code(), "produce refused: {why}");
+            AppendState::Failed(BadBatch { refused: Refused { code, message }, .. }) => {
+                tracing::debug!(partition = append.index, code = code.code(), "produce refused: {message}");
                 *code
             }
             _ => ErrorCode::None,
@@ -182,11 +189,13 @@ impl ParkedProduce {
 
 impl Append {
     fn answer(&self) -> PartitionAnswer<'_> {
-        let failed = |code: ErrorCode, message| PartitionAnswer {
+        let failed = |code: ErrorCode, message, bad_records| PartitionAnswer {
             index: self.index,
             code: code.code(),
             base_offset: -1,
+            append_time_ms: None,
             log_start_offset: -1,
+            bad_records,
             message,
         };
         match &self.state {
@@ -194,58 +203,46 @@ impl Append {
                 index: self.index,
                 code: ErrorCode::None.code(),
                 base_offset: *base_offset,
+                append_time_ms: self.append_time_ms,
                 log_start_offset: *log_start_offset,
+                bad_records: &[],
                 message: None,
             },
-            AppendState::Failed(code, why) => failed(*code, Some(why)),
+            AppendState::Failed(bad) => failed(bad.refused.code, Some(&bad.refused.message), &bad.records),
             AppendState::Ready(..) | AppendState::Taken(..) => {
-                failed(ErrorCode::RequestTimedOut, Some("not durable before the request's timeout"))
+                failed(ErrorCode::RequestTimedOut, Some("not durable before the request's timeout"), &[])
             }
         }
     }
 }
 
 /// A reason that holds for every partition of the request.
-fn refuse_all(asked: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+fn refuse_all(asked: &ProduceRequest) -> Option<Refused> {
     if !(-1..=1).contains(&asked.acks) {
-        return Some((ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
+        return Some(Refused::new(ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
     }
     if asked.transactional_id.is_some() {
-        return Some((ErrorCode::InvalidTxnState, "transactions are not supported yet"));
+        return Some(Refused::new(ErrorCode::InvalidTxnState, "transactions are not supported yet"));
     }
     None
 }
 
-fn find_topic(broker: &Broker, topic: &TopicRef) -> Result<Topic, (ErrorCode, String)> {
-    let found = broker.find_topic(topic).map_err(|code| (code, "no such topic".to_owned()))?;
-    if found.internal {
-        return Err((ErrorCode::InvalidTopic, "the topic is internal".to_owned()));
+/// A transactional batch: not yet.
+fn refuse_transactional(checked: Checked) -> Result<Checked, BadBatch> {
+    if checked.batch.is_transactional() {
+        return Err(Refused::new(ErrorCode::InvalidTxnState, "transactions are not supported yet").into());
     }
-    Ok(found)
+    Ok(checked)
 }
 
-fn check_batch(
-    broker: &Broker,
-    topic: &Topic,
-    index: i32,
-    records: Option<Bytes>,
-) -> Result<(TopicPartition, LogBatch), (ErrorCode, String)> {
-    if !(0..topic.partitions).contains(&index) {
-        let why = format!("partition {index}, expected 0..{}", topic.partitions);
-        return Err((ErrorCode::UnknownTopicOrPartition, why));
+fn refused(error: &AppendError) -> BadBatch {
+    Refused::new(append_error(error), error.to_string()).into()
+}
+
+fn find_topic(broker: &Broker, topic: &TopicRef) -> Result<Topic, Refused> {
+    let found = broker.find_topic(topic).map_err(|code| Refused::new(code, "no such topic"))?;
+    if found.internal {
+        return Err(Refused::new(ErrorCode::InvalidTopic, "the topic is internal"));
     }
-    let records = records.ok_or((ErrorCode::InvalidRecord, "records are null".to_owned()))?;
-    let bytes_max = topic.config.message_bytes_max.unwrap_or(broker.options.message_bytes_max);
-    if records.len() > bytes_max {
-        let why = format!("batch of {} bytes, expected at most {bytes_max}", records.len());
-        return Err((ErrorCode::MessageTooLarge, why));
-    }
-    let batch = LogBatch::parse(records).map_err(|error| (batch_error(&error), error.to_string()))?;
-    if batch.is_control() {
-        return Err((ErrorCode::InvalidRecord, "clients may not write control batches".to_owned()));
-    }
-    if batch.is_transactional() {
-        return Err((ErrorCode::InvalidTxnState, "transactions are not supported yet".to_owned()));
-    }
-    Ok((TopicPartition { topic: topic.id, partition: index }, batch))
+    Ok(found)
 }

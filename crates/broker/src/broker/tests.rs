@@ -2,6 +2,7 @@
 
 mod admin;
 mod gate;
+mod produce_configs;
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};

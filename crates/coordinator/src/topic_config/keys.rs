@@ -103,7 +103,7 @@ impl ConfigKind {
         }
     }
 
-    fn expected(self) -> String {
+    pub(super) fn expected(self) -> String {
         match self {
             Self::Boolean => "true or false".to_owned(),
             Self::False => "false".to_owned(),

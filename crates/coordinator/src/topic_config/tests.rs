@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 use highwater_log::{Compression, PartitionOptions};
 
 use super::{ConfigError, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
@@ -171,4 +171,19 @@ fn what_is_stored_and_not_understood_has_its_default() {
         ..TopicConfig::default()
     };
     assert_eq!(TopicConfig::parse_stored("t", &configs), expected);
+}
+
+/// `docs/reference/topic-configs.md` says what the table says.
+#[test]
+fn the_reference_lists_every_config() {
+    let mut page =
+        "# Topic configs\n\nNames, defaults, units and ranges are Apache Kafka 4's. Set them with \
+        `highwater topic alter`, with Kafka's own\ntools, or when the topic is made.\n\n\
+        | Config | Default | Takes | Here |\n|---|---|---|---|\n"
+            .to_owned();
+    for key in &TOPIC_CONFIGS {
+        let expected = key.kind.expected();
+        page += &format!("| `{}` | `{}` | {expected} | {} |\n", key.name, key.default, key.documentation);
+    }
+    expect_file!["../../../../docs/reference/topic-configs.md"].assert_eq(&page.replace("``", ""));
 }

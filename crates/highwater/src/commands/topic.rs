@@ -1,20 +1,22 @@
 //! `highwater topic ...`
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::client::{Client, escaped};
-use crate::cli::TopicCommand;
+use crate::cli::{NodeUrl, TopicCommand};
 
 /// Bytes of standard input sent in one request; lines are kept whole.
 const PRODUCE_BYTES: usize = 1 << 20;
 
 pub(crate) fn run(command: &TopicCommand, out: &mut dyn Write) -> Result<()> {
     match command {
-        TopicCommand::Create { topic, partitions, node } => {
-            let body = json!({ "name": topic, "partitions": partitions }).to_string();
+        TopicCommand::Create { topic, partitions, configs, node } => {
+            let configs: BTreeMap<_, _> = configs.iter().cloned().collect();
+            let body = json!({ "name": topic, "partitions": partitions, "configs": configs }).to_string();
             Client::new(node).post("/v1/topics", "application/json", body.as_bytes())?;
             writeln!(out, "created topic {topic} with {partitions} partition(s)")?;
         }
@@ -22,6 +24,23 @@ pub(crate) fn run(command: &TopicCommand, out: &mut dyn Write) -> Result<()> {
         TopicCommand::Describe { topic, node } => {
             let answer = Client::new(node).get(&format!("/v1/topics/{}", escaped(topic)))?;
             writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
+        }
+        TopicCommand::Alter { topic, configs, deleted, node } => {
+            let set = configs.iter().map(|(name, value)| (name, Some(value)));
+            let changes: BTreeMap<_, _> = set.chain(deleted.iter().map(|name| (name, None))).collect();
+            let answer = change(node, topic, "configs", &json!({ "configs": changes }))?;
+            writeln!(out, "configs of topic {topic}: {}", answer["configs"])?;
+        }
+        TopicCommand::AddPartitions { topic, partitions, node } => {
+            change(node, topic, "partitions", &json!({ "partitions": partitions }))?;
+            writeln!(out, "topic {topic} has {partitions} partition(s)")?;
+        }
+        TopicCommand::DeleteRecords { topic, partition, before, node } => {
+            let body = json!({ "partition": partition, "before": before });
+            let answer = change(node, topic, "delete-records", &body)?;
+            for one in answer["partitions"].as_array().into_iter().flatten() {
+                writeln!(out, "{topic}-{} starts at offset {}", one["partition"], one["log_start_offset"])?;
+            }
         }
         TopicCommand::Produce { topic, key, node } => {
             produce(&Client::new(node), topic, key.as_deref(), out)?
@@ -38,6 +57,12 @@ pub(crate) fn run(command: &TopicCommand, out: &mut dyn Write) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Asks for a change of a topic; the topic as it is then.
+fn change(node: &NodeUrl, topic: &str, what: &str, body: &Value) -> Result<Value> {
+    let path = format!("/v1/topics/{}/{what}", escaped(topic));
+    Client::new(node).post(&path, "application/json", body.to_string().as_bytes())
 }
 
 fn list(answer: &Value, out: &mut dyn Write) -> Result<()> {

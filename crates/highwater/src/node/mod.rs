@@ -3,6 +3,7 @@
 mod records;
 mod status;
 mod table;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,15 +14,15 @@ use highwater_broker::Broker;
 use highwater_connectors::{Outside, Printer, Registry};
 use highwater_coordinator::{Coordinators, TopicError, TopicOptions, Topics};
 use highwater_dataflow::WorkerPool;
-use highwater_env::{Clock, Disk, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
+use highwater_env::{Clock, Disk, Entropy, MemoryBudget, Offset, OsEntropy, RealDisk, SystemClock};
 use highwater_gateway::LogPosition;
 use highwater_log::{Log, LogOptions, RecoveryReport};
 use highwater_pipeline::tables::{FjallStore, TableError, Tables};
 use highwater_pipeline::{FailpointConnect, Host, PipelineError, Pipelines};
 use highwater_serve::metrics::Sample;
 use highwater_serve::{
-    Checked, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, SubmitRequest, Submitted,
-    Subscription, TableRows, TableStatus, TopicRecord, TopicStatus, Visibility,
+    Checked, ConfigStatus, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, SubmitRequest,
+    Submitted, Subscription, TableRows, TableStatus, TopicRecord, TopicStatus, Visibility,
 };
 use highwater_sql::Script;
 use highwater_stream::Connect;
@@ -132,6 +133,27 @@ impl Node for LocalNode {
         configs: BTreeMap<String, String>,
     ) -> Result<(), NodeError> {
         self.topics.create(name, partitions, configs).map(|_| ()).map_err(topic_error)
+    }
+
+    fn topic_configs(&self, name: &str) -> Result<Vec<ConfigStatus>, NodeError> {
+        topics::configs(&self.topics, name)
+    }
+
+    fn alter_topic(&self, name: &str, changes: BTreeMap<String, Option<String>>) -> Result<(), NodeError> {
+        topics::alter(&self.topics, name, changes)
+    }
+
+    fn add_partitions(&self, name: &str, partitions: i32) -> Result<(), NodeError> {
+        topics::add_partitions(&self.topics, name, partitions)
+    }
+
+    fn delete_records(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+        before: Option<Offset>,
+    ) -> Result<(), NodeError> {
+        topics::delete_records(&self.log, &self.topics, name, partition, before)
     }
 
     fn delete_topic(&self, name: &str) -> Result<(), NodeError> {

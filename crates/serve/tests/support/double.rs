@@ -163,6 +163,64 @@ impl Node for DoubleNode {
         Ok(())
     }
 
+    fn topic_configs(&self, name: &str) -> Result<Vec<ConfigStatus>, NodeError> {
+        let topics = self.topics.lock().unwrap();
+        let Some(topic) = topics.iter().find(|topic| topic.name == name) else {
+            return Self::not_found("topic", name);
+        };
+        let configs = topic.configs.iter().map(|(name, value)| ConfigStatus {
+            name: name.clone(),
+            value: value.clone(),
+            given: true,
+            documentation: String::new(),
+        });
+        Ok(configs.collect())
+    }
+
+    fn alter_topic(&self, name: &str, changes: BTreeMap<String, Option<String>>) -> Result<(), NodeError> {
+        let mut topics = self.topics.lock().unwrap();
+        let Some(topic) = topics.iter_mut().find(|topic| topic.name == name) else {
+            return Self::not_found("topic", name);
+        };
+        for (name, value) in changes {
+            match value {
+                Some(value) => topic.configs.insert(name, value),
+                None => topic.configs.remove(&name),
+            };
+        }
+        Ok(())
+    }
+
+    fn add_partitions(&self, name: &str, partitions: i32) -> Result<(), NodeError> {
+        let mut topics = self.topics.lock().unwrap();
+        let Some(known) = topics.iter_mut().find(|topic| topic.name == name) else {
+            return Self::not_found("topic", name);
+        };
+        let more = usize::try_from(partitions).unwrap_or(0);
+        if more <= known.partitions.len() {
+            let message = format!("{} partitions, {partitions} asked for", known.partitions.len());
+            return Err(NodeError::Invalid { message, hint: "ask for more".to_owned() });
+        }
+        known.partitions.extend(topic(name, &vec![0; more]).partitions.split_off(known.partitions.len()));
+        Ok(())
+    }
+
+    fn delete_records(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+        before: Option<Offset>,
+    ) -> Result<(), NodeError> {
+        let mut topics = self.topics.lock().unwrap();
+        let Some(topic) = topics.iter_mut().find(|topic| topic.name == name) else {
+            return Self::not_found("topic", name);
+        };
+        for one in topic.partitions.iter_mut().filter(|one| partition.is_none_or(|p| p == one.partition)) {
+            one.log_start_offset = before.unwrap_or(one.high_watermark);
+        }
+        Ok(())
+    }
+
     fn delete_topic(&self, name: &str) -> Result<(), NodeError> {
         let mut topics = self.topics.lock().unwrap();
         let before = topics.len();

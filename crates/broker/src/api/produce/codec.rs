@@ -69,7 +69,11 @@ pub(crate) struct PartitionAnswer<'a> {
     pub(crate) code: i16,
     /// Offset of the first record, -1 after an error.
     pub(crate) base_offset: i64,
+    /// The records' timestamp, ms since the Unix epoch, if the topic's are the append's.
+    pub(crate) append_time_ms: Option<i64>,
     pub(crate) log_start_offset: i64,
+    /// The records at fault, by their index in the batch.
+    pub(crate) bad_records: &'a [i32],
     pub(crate) message: Option<&'a str>,
 }
 
@@ -79,7 +83,6 @@ pub(crate) fn write<'a>(
     flexible: bool,
     topics: impl ExactSizeIterator<Item = (&'a TopicRef, Vec<PartitionAnswer<'a>>)>,
 ) -> Vec<Bytes> {
-    /// No topic uses LogAppendTime.
     const NO_APPEND_TIME: i64 = -1;
     let mut writer = WireWriter::new(flexible);
     writer.len(Some(topics.len()));
@@ -90,12 +93,17 @@ pub(crate) fn write<'a>(
             writer.i32(partition.index);
             writer.i16(partition.code);
             writer.i64(partition.base_offset);
-            writer.i64(NO_APPEND_TIME);
+            writer.i64(partition.append_time_ms.unwrap_or(NO_APPEND_TIME));
             if version >= 5 {
                 writer.i64(partition.log_start_offset);
             }
             if version >= 8 {
-                writer.len(Some(0));
+                writer.len(Some(partition.bad_records.len()));
+                for index in partition.bad_records {
+                    writer.i32(*index);
+                    writer.nullable_string(partition.message);
+                    writer.tags();
+                }
                 writer.nullable_string(partition.message);
             }
             writer.tags();

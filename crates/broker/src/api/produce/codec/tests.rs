@@ -1,7 +1,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use expect_test::expect;
 use highwater_env::TopicId;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use proptest::prelude::*;
@@ -102,23 +104,36 @@ proptest! {
         code in any::<i16>(),
         base_offset in any::<i64>(),
         log_start_offset in any::<i64>(),
+        append_time_ms in prop::option::of(0..i64::MAX),
         message in prop::option::of("[a-z]{0,200}"),
+        bad_records in prop::collection::vec(any::<i32>(), 0..4),
         partitions in 0..4i32,
     ) {
         let topic = topic_ref(version, id);
         let answers = (0..partitions).map(|index| PartitionAnswer {
-            index, code, base_offset, log_start_offset, message: message.as_deref(),
+            index, code, base_offset, append_time_ms, log_start_offset,
+            bad_records: &bad_records,
+            message: message.as_deref(),
         });
         let answers: Vec<_> = answers.collect();
         let flexible = version >= FLEXIBLE_SINCE;
         let ours: Bytes = write(version, flexible, [(&topic, answers)].into_iter()).concat().into();
 
+        let told = message.clone().map(StrBytes::from_string);
+        let errors = bad_records.iter().filter(|_| version >= 8).map(|index| {
+            BatchIndexAndErrorMessage::default()
+                .with_batch_index(*index)
+                .with_batch_index_error_message(told.clone())
+        });
+        let errors: Vec<_> = errors.collect();
         let partitions = (0..partitions).map(|index| {
             PartitionProduceResponse::default()
                 .with_index(index)
                 .with_error_code(code)
                 .with_base_offset(base_offset)
+                .with_log_append_time_ms(append_time_ms.unwrap_or(-1))
                 .with_log_start_offset(log_start_offset)
+                .with_record_errors(errors.clone())
                 .with_error_message(message.clone().map(StrBytes::from_string))
         });
         let theirs = TopicProduceResponse::default().with_partition_responses(partitions.collect());
@@ -134,7 +149,15 @@ proptest! {
 
 fn golden(version: i16, expected: &expect_test::Expect) {
     let topic = topic_ref(version, 7);
-    let answer = PartitionAnswer { index: 1, code: 0, base_offset: 42, log_start_offset: 5, message: None };
+    let answer = PartitionAnswer {
+        index: 1,
+        code: 0,
+        base_offset: 42,
+        append_time_ms: None,
+        log_start_offset: 5,
+        bad_records: &[],
+        message: None,
+    };
     let bytes = write(version, version >= FLEXIBLE_SINCE, [(&topic, vec![answer])].into_iter()).concat();
     expected.assert_eq(&hex(&bytes));
 }
