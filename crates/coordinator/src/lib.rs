@@ -14,7 +14,12 @@ mod topics;
 mod writer;
 
 pub use coordinators::Coordinators;
-pub use groups::{GroupError, GroupOptions, Groups};
+pub use groups::{
+    CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupError, GroupOptions,
+    GroupOverview, GroupRefusal, Groups, JoinRefused, JoinRequest, Joined, JoinedMember, Leaving,
+    MemberClaim, MemberDescription, OFFSETS_TOPIC, OffsetCommit, OffsetSelection, SyncRequest, Synced,
+    assigned_partitions,
+};
 pub use topic_config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
 pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, is_internal};
 pub use writer::{LogTopicWriter, NewRecord, TopicWriter, WriteError, Written, partition_for_key};

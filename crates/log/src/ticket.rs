@@ -15,6 +15,7 @@ use crate::AppendError;
 ///
 /// Await it, or block on [`Ticket::wait`]. Dropping it changes nothing.
 #[must_use = "the batch is durable only once the ticket resolves"]
+#[derive(Clone)]
 pub struct Ticket {
     /// Offset of the batch's first record.
     pub base_offset: Offset,
