@@ -5,22 +5,33 @@ mod alter_partition_reassignments;
 pub(crate) mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_topic_partitions;
 mod elect_leaders;
 pub(crate) mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod sync_group;
 mod update_features;
 
 use std::sync::Arc;
@@ -91,7 +102,6 @@ impl Api {
         Self::hot(key, name, min, max, shape.flexible_since, Serve::Control(shape, answer))
     }
 
-    #[allow(dead_code, reason = "until the first API of this kind is served")]
     const fn waiting(
         key: i16,
         name: &'static str,
@@ -129,20 +139,31 @@ pub(crate) static APIS: &[Api] = &[
     Api::hot(1, "Fetch", 4, 18, 12, Serve::Fetch),
     Api::control(2, "ListOffsets", 1, 10, &list_offsets::SHAPE, list_offsets::answer),
     Api::control(3, "Metadata", 0, 13, &metadata::SHAPE, metadata::answer),
+    Api::waiting(8, "OffsetCommit", 2, 9, &offset_commit::SHAPE, offset_commit::answer),
+    Api::waiting(9, "OffsetFetch", 1, 9, &offset_fetch::SHAPE, offset_fetch::answer),
     Api::control(10, "FindCoordinator", 0, 6, &find_coordinator::SHAPE, find_coordinator::answer),
+    Api::waiting(11, "JoinGroup", 0, 9, &join_group::SHAPE, join_group::answer),
+    Api::waiting(12, "Heartbeat", 0, 4, &heartbeat::SHAPE, heartbeat::answer),
+    Api::waiting(13, "LeaveGroup", 0, 5, &leave_group::SHAPE, leave_group::answer),
+    Api::waiting(14, "SyncGroup", 0, 5, &sync_group::SHAPE, sync_group::answer),
+    Api::waiting(15, "DescribeGroups", 0, 6, &describe_groups::SHAPE, describe_groups::answer),
+    Api::waiting(16, "ListGroups", 0, 5, &list_groups::SHAPE, list_groups::answer),
     Api::hot(18, "ApiVersions", 0, 4, 3, Serve::ApiVersions),
     Api::control(19, "CreateTopics", 2, 7, &create_topics::SHAPE, create_topics::answer),
     Api::control(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, delete_topics::answer),
     Api::control(21, "DeleteRecords", 0, 2, &delete_records::SHAPE, delete_records::answer),
     Api::control(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, init_producer_id::answer),
+    Api::waiting(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, offset_for_leader_epoch::answer),
     Api::control(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, describe_configs::answer),
     Api::control(33, "AlterConfigs", 0, 2, &alter_configs::SHAPE, alter_configs::answer),
     Api::control(35, "DescribeLogDirs", 1, 4, &describe_log_dirs::SHAPE, describe_log_dirs::answer),
     Api::control(37, "CreatePartitions", 0, 3, &create_partitions::SHAPE, create_partitions::answer),
+    Api::waiting(42, "DeleteGroups", 0, 2, &delete_groups::SHAPE, delete_groups::answer),
     Api::control(43, "ElectLeaders", 0, 2, &elect_leaders::SHAPE, elect_leaders::answer),
     Api::control(44, "IncrementalAlterConfigs", 0, 1, &incremental_alter_configs::SHAPE, incremental_alter_configs::answer),
     Api::control(45, "AlterPartitionReassignments", 0, 1, &alter_partition_reassignments::SHAPE, alter_partition_reassignments::answer),
     Api::control(46, "ListPartitionReassignments", 0, 0, &list_partition_reassignments::SHAPE, list_partition_reassignments::answer),
+    Api::waiting(47, "OffsetDelete", 0, 0, &offset_delete::SHAPE, offset_delete::answer),
     Api::control(57, "UpdateFeatures", 0, 2, &update_features::SHAPE, update_features::answer),
     Api::control(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, describe_cluster::answer),
     Api::control(74, "ListConfigResources", 0, 1, &list_config_resources::SHAPE, list_config_resources::answer),

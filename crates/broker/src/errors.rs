@@ -1,6 +1,6 @@
 //! Kafka's error codes, and which of them tells a client what to do about our errors.
 
-use highwater_coordinator::TopicError;
+use highwater_coordinator::{GroupRefusal, TopicError};
 use highwater_log::{AppendError, BatchError, ReadError};
 
 /// The codes of the APIs that are served, or are to be (kafka.apache.org/protocol#protocol_error_codes).
@@ -132,6 +132,34 @@ pub(crate) fn append_error(error: &AppendError) -> ErrorCode {
         AppendError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         AppendError::Refused(_) => ErrorCode::InvalidRecord,
     }
+}
+
+/// The code for what a group refused.
+pub(crate) fn group_refusal(refusal: GroupRefusal) -> ErrorCode {
+    match refusal {
+        GroupRefusal::InvalidGroupId => ErrorCode::InvalidGroupId,
+        GroupRefusal::UnknownGroup => ErrorCode::GroupIdNotFound,
+        GroupRefusal::UnknownMember => ErrorCode::UnknownMemberId,
+        GroupRefusal::MemberIdRequired => ErrorCode::MemberIdRequired,
+        GroupRefusal::FencedInstance => ErrorCode::FencedInstanceId,
+        GroupRefusal::IllegalGeneration => ErrorCode::IllegalGeneration,
+        GroupRefusal::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        GroupRefusal::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        GroupRefusal::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        GroupRefusal::Full => ErrorCode::GroupMaxSizeReached,
+        GroupRefusal::NonEmpty => ErrorCode::NonEmptyGroup,
+        GroupRefusal::Subscribed => ErrorCode::GroupSubscribedToTopic,
+        GroupRefusal::MetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+        GroupRefusal::OffsetsTooLarge => ErrorCode::InvalidCommitOffsetSize,
+        GroupRefusal::AssignmentTooLarge => ErrorCode::UnknownServerError,
+        GroupRefusal::Unstable => ErrorCode::UnstableOffsetCommit,
+        GroupRefusal::Unavailable => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// The code for what became of a request to a group.
+pub(crate) fn group_outcome<T>(outcome: &Result<T, GroupRefusal>) -> ErrorCode {
+    outcome.as_ref().map_or_else(|refusal| group_refusal(*refusal), |_| ErrorCode::None)
 }
 
 /// The code for bytes that are not one valid batch.

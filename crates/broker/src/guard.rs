@@ -57,7 +57,6 @@ pub(crate) const fn text() -> Field {
     Field { layout: Layout::Text, since: 0, until: i16::MAX }
 }
 
-#[allow(dead_code, reason = "until the first API with bytes is served")]
 pub(crate) const fn bytes() -> Field {
     Field { layout: Layout::Bytes, since: 0, until: i16::MAX }
 }

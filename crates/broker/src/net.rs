@@ -9,7 +9,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,7 +26,7 @@ use tokio::time::{MissedTickBehavior, error::Elapsed, interval, sleep, timeout};
 
 use crate::broker::{Answer, Broker, Handled, Parked, TICK};
 use crate::listener::Listener;
-use crate::request::Refusal;
+use crate::request::{Refusal, Request};
 use crate::response::Response;
 use crate::stats::add;
 
@@ -150,7 +150,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: wa
     let (source, sink) = socket.into_split();
     let (queue, queued) = mpsc::channel(broker.options.requests_in_flight_max);
     let (hurry, hurried) = watch::channel(false);
-    let mut reading = pin!(read_requests(source, &seat, queue, stopped));
+    let mut reading = pin!(read_requests(source, peer.ip(), &seat, queue, stopped));
     let mut writing = pin!(write_answers(sink, broker, queued, hurried));
     let ended = tokio::select! {
         read = &mut reading => {
@@ -175,6 +175,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: wa
 
 async fn read_requests(
     mut socket: OwnedReadHalf,
+    peer: IpAddr,
     Seat { broker, listener, .. }: &Seat,
     queue: mpsc::Sender<Queued>,
     mut stopped: watch::Receiver<bool>,
@@ -187,7 +188,7 @@ async fn read_requests(
         };
         let Some((frame, held)) = next else { return Ok(()) };
         let request = match broker.open(frame, listener) {
-            Ok(request) => request,
+            Ok(request) => Request { peer: Some(peer), ..request },
             // What was asked before is answered before the connection closes.
             Err(refusal) => {
                 let _ = queue.send(Queued { handled: Handled::Answered(Answer::Close(refusal)), held }).await;

@@ -1,9 +1,10 @@
 //! A request: its header taken off, its API known, its body still bytes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 
 use crate::api::{Api, Serve};
 use crate::listener::Listener;
@@ -76,6 +77,10 @@ pub(crate) struct Request {
     pub(crate) api_index: usize,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
+    /// The client's name for itself; a slice of the frame.
+    pub(crate) client_id: Option<StrBytes>,
+    /// Where it came from, if over a socket.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) body: Bytes,
     /// Where it came in.
     pub(crate) listener: Arc<Listener>,
@@ -98,21 +103,28 @@ impl Request {
         if !api.serves(version) {
             return match api.serve {
                 Serve::ApiVersions => {
-                    Ok(Self { api, api_index, version, correlation_id, body: Bytes::new(), listener })
+                    let (client_id, peer, body) = (None, None, Bytes::new());
+                    Ok(Self { api, api_index, version, correlation_id, client_id, peer, body, listener })
                 }
                 _ => Err(Refusal::Unsupported { key, version }),
             };
         }
-        reader.nullable_string().map_err(malformed)?;
+        let client_id = reader.nullable_string().map_err(malformed)?;
         let mut reader = WireReader::new(reader.into_rest(), api.flexible(version));
         reader.tags().map_err(malformed)?;
-        Ok(Self { api, api_index, version, correlation_id, body: reader.into_rest(), listener })
+        let body = reader.into_rest();
+        Ok(Self { api, api_index, version, correlation_id, client_id, peer: None, body, listener })
     }
 
     /// Whether answering may wait for the disk, so that it must not happen on a thread that serves
     /// sockets.
     pub(crate) fn may_block(&self) -> bool {
         matches!(self.api.serve, Serve::Control(..))
+    }
+
+    /// Lets go of the frame: what is still needed of it is held by slices of its own.
+    pub(crate) fn release(&mut self) {
+        (self.client_id, self.body) = (None, Bytes::new());
     }
 
     pub(crate) fn reader(&self) -> WireReader {

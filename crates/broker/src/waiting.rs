@@ -1,5 +1,4 @@
 //! Answers that come later: a request's change is made when it is handled, its answer is a future.
-#![allow(dead_code, reason = "until the first API of this kind is served")]
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -53,7 +52,7 @@ pub struct ParkedWaiting {
 impl ParkedWaiting {
     pub(crate) fn new(mut request: Request, waiting: Waiting) -> Self {
         // What the future still needs it holds itself.
-        request.body = Bytes::new();
+        request.release();
         Self { request, waiting, outcome: None }
     }
 

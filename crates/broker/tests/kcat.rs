@@ -192,3 +192,35 @@ fn keys_headers_and_partitions_survive() {
     let got = consume(&node, "t", &["-o", "beginning", "-f", "%p/%o %k=%s [%h]\n"]);
     assert_eq!(got, "1/0 key=value [h=1,h=2]\n1/1 =empty key [h=1,h=2]\n");
 }
+
+/// What one kcat reads as the only member of a group until it is at the end of every partition.
+fn consume_as_group(node: &Node, group: &str, topic: &str) -> Vec<String> {
+    let earliest = "auto.offset.reset=earliest";
+    let output = run(kcat(node, &["-q", "-e", "-X", earliest, "-G", group]).arg(topic));
+    let mut lines: Vec<String> = text(&output).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_group_goes_on_where_it_was() {
+    if kcat_is_missing() {
+        return;
+    }
+    let node = Node::start(BrokerOptions::default());
+    node.topics.create("t", 2, Default::default()).unwrap();
+    produce(&node, "t", "0", "a\nb\n");
+    produce(&node, "t", "1", "c\n");
+    assert_eq!(consume_as_group(&node, "g", "t"), ["a", "b", "c"]);
+    produce(&node, "t", "1", "d\n");
+    assert_eq!(consume_as_group(&node, "g", "t"), ["d"]);
+    // Another group has its own offsets.
+    assert_eq!(consume_as_group(&node, "other", "t"), ["a", "b", "c", "d"]);
+    let listed = node.runtime.block_on(node.groups.list()).unwrap();
+    let listed: Vec<(&str, &str)> = listed.iter().map(|group| (&*group.group, group.state)).collect();
+    assert_eq!(listed, [("g", "Empty"), ("other", "Empty")]);
+    let offsets = node.runtime.block_on(node.groups.fetch_offsets("g".to_owned(), None, true)).unwrap();
+    let offsets: Vec<(i32, i64)> =
+        offsets.into_iter().map(|o| (o.partition, o.offset.unwrap().unwrap().offset)).collect();
+    assert_eq!(offsets, [(0, 2), (1, 2)]);
+}

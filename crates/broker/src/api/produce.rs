@@ -65,7 +65,7 @@ impl ParkedProduce {
         let asked = ProduceRequest::read(request.reader(), request.version)
             .map_err(|error| request.malformed(error))?;
         // The records are held by their batches from here on, not by the frame.
-        request.body = Bytes::new();
+        request.release();
         let refused = refuse_all(&asked);
         let topics = asked.topics.into_iter().map(|asked| {
             let topic = match &refused {

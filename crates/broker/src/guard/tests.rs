@@ -2,11 +2,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use highwater_env::{Entropy, SeededEntropy};
 use kafka_protocol::messages::{
     AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest,
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    ListConfigResourcesRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-    UpdateFeaturesRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -113,6 +115,17 @@ fn decoded_by_crate(key: i16, version: i16, body: &Bytes) -> Result<usize, Strin
     match key {
         2 => left::<ListOffsetsRequest>(version, body),
         3 => left::<MetadataRequest>(version, body),
+        8 => left::<OffsetCommitRequest>(version, body),
+        9 => left::<OffsetFetchRequest>(version, body),
+        11 => left::<JoinGroupRequest>(version, body),
+        12 => left::<HeartbeatRequest>(version, body),
+        13 => left::<LeaveGroupRequest>(version, body),
+        14 => left::<SyncGroupRequest>(version, body),
+        15 => left::<DescribeGroupsRequest>(version, body),
+        16 => left::<ListGroupsRequest>(version, body),
+        23 => left::<OffsetForLeaderEpochRequest>(version, body),
+        42 => left::<DeleteGroupsRequest>(version, body),
+        47 => left::<OffsetDeleteRequest>(version, body),
         10 => left::<FindCoordinatorRequest>(version, body),
         18 => left::<ApiVersionsRequest>(version, body),
         19 => left::<CreateTopicsRequest>(version, body),

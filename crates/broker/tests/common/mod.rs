@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_broker::{Broker, BrokerOptions, Listener, serve};
-use highwater_coordinator::{Coordinators, TopicOptions, Topics};
+use highwater_coordinator::{Coordinators, Groups, TopicOptions, Topics};
 use highwater_env::{Clock, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogOptions};
 use tempfile::TempDir;
@@ -20,6 +20,7 @@ pub(crate) struct Node {
     pub(crate) addr: SocketAddr,
     pub(crate) log: Log,
     pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
     pub(crate) runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
     served: Option<JoinHandle<()>>,
@@ -51,6 +52,7 @@ impl Node {
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let topics = Topics::open(log.clone(), Arc::clone(&entropy), topics).unwrap();
         let coordinators = Coordinators::open(&log, topics.clone(), &clock, &entropy).unwrap();
+        let groups = coordinators.groups.clone();
         let socket = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = socket.local_addr().unwrap();
         let listener = Arc::new(Listener { port: addr.port(), ..Listener::default() });
@@ -59,7 +61,7 @@ impl Node {
         let served = runtime.spawn(serve(socket, listener, Arc::clone(&broker), async {
             let _ = stopped.await;
         }));
-        Self { broker, addr, log, topics, runtime, stop: Some(stop), served: Some(served), _dir: dir }
+        Self { broker, addr, log, topics, groups, runtime, stop: Some(stop), served: Some(served), _dir: dir }
     }
 
     /// Asks the broker to stop and waits until it has.
