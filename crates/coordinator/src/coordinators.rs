@@ -29,7 +29,7 @@ impl Coordinators {
     ) -> Result<Self, GroupError> {
         let groups = Groups::open(
             log.clone(),
-            &topics,
+            topics.clone(),
             Arc::clone(clock),
             Arc::clone(entropy),
             GroupOptions::default(),

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_env::{Clock, Entropy, TopicPartition};
-use highwater_log::{AppendError, BatchBuilder, Log, ReadError, Ticket};
+use highwater_log::{AppendError, BatchBuilder, Log, LogBatch, ReadError, Ticket};
 
 use crate::{TopicError, Topics};
 use group::{Gated, Group, Moment};
@@ -72,41 +72,39 @@ pub struct Groups(Arc<Shared>);
 
 struct Shared {
     log: Log,
+    topics: Topics,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     options: GroupOptions,
-    partition: TopicPartition,
     state: Mutex<State>,
 }
 
 impl Groups {
-    /// Reads the groups back from their topic, which is made if it is missing.
+    /// Reads the groups back from their topic, if it is there.
     ///
     /// # Errors
     /// If the log fails or a record is damaged.
     pub fn open(
         log: Log,
-        topics: &Topics,
+        topics: Topics,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         options: GroupOptions,
     ) -> Result<Self, GroupError> {
-        let topic = match topics.get(OFFSETS_TOPIC) {
-            Some(topic) => topic,
-            None => {
-                let configs = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-                topics.create(OFFSETS_TOPIC, 1, configs)?
-            }
-        };
-        let partition = topic.partition(0);
         let at = Moment { now: clock.monotonic(), unix_ms: clock.unix_ms(), options: &options };
+        let partition = topics.get(OFFSETS_TOPIC).map(|topic| topic.partition(0));
         let state = Mutex::new(replay::replay(&log, partition, &at)?);
-        Ok(Self(Arc::new(Shared { log, clock, entropy, options, partition, state })))
+        Ok(Self(Arc::new(Shared { log, topics, clock, entropy, options, state })))
     }
 
-    /// The partition of the groups' records. A transaction that commits offsets writes there.
-    pub fn partition(&self) -> TopicPartition {
-        self.0.partition
+    /// The partition of the groups' records: a transaction that commits offsets writes there. Its topic
+    /// is made if it is missing, which waits for the disk; clients ask for their coordinator first, and
+    /// that is when this is to be called.
+    ///
+    /// # Errors
+    /// If the topic cannot be made.
+    pub fn partition(&self) -> Result<TopicPartition, TopicError> {
+        self.0.partition()
     }
 
     /// Does what is due by now: removes members that stayed silent, ends rebalances that took too
@@ -204,6 +202,31 @@ impl Shared {
         let mut batch = BatchBuilder::new(at.unix_ms);
         let (key, value) = (records::group_key(&group.id), records::group_value(group));
         batch.push(at.unix_ms, Some(&key), Some(&value), &[]);
-        self.log.append(self.partition, batch.finish())
+        self.append(batch.finish())
+    }
+
+    fn partition(&self) -> Result<TopicPartition, TopicError> {
+        let topic = match self.topics.get(OFFSETS_TOPIC) {
+            Some(topic) => topic,
+            None => {
+                let configs = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+                self.topics.ensure_internal(OFFSETS_TOPIC, 1, configs)?
+            }
+        };
+        Ok(topic.partition(0))
+    }
+
+    /// Hands a batch of records to the log, in the order of calls.
+    fn append(&self, batch: LogBatch) -> Result<Ticket, AppendError> {
+        let partition = self.partition().map_err(|error| {
+            tracing::warn!("{OFFSETS_TOPIC} cannot be made: {error}");
+            AppendError::Refused("the topic of the groups' records is missing")
+        })?;
+        if !batch.is_transactional() {
+            return self.log.append(partition, batch);
+        }
+        // Only `append_all` takes batches in a producer's name without its sequence.
+        let mut tickets = self.log.append_all(vec![(partition, batch)])?;
+        Ok(tickets.pop().expect("one ticket for each batch"))
     }
 }

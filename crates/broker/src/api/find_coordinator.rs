@@ -22,7 +22,11 @@ const BATCHED_SINCE: i16 = 4;
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: FindCoordinatorRequest = request.decode()?;
     let known = matches!(asked.key_type, GROUP | TRANSACTION);
-    let (code, node, host, port) = if known {
+    let ready = asked.key_type != GROUP || offsets_topic_is_there(broker);
+    let (code, node, host, port) = if !ready {
+        broker.count_error();
+        (ErrorCode::CoordinatorNotAvailable, -1, "", 0)
+    } else if known {
         let listener = &request.listener;
         (ErrorCode::None, broker.options.node_id, listener.host.as_str(), listener.port)
     } else {
@@ -46,4 +50,11 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
         answer.with_coordinators(found.collect())
     };
     encode(&answer, request.version)
+}
+
+/// Makes the topic of the groups' records, if it is missing: whoever looks for a coordinator is about
+/// to need it.
+fn offsets_topic_is_there(broker: &Broker) -> bool {
+    let partition = broker.groups.partition();
+    partition.inspect_err(|error| tracing::error!("topic of the groups' records: {error}")).is_ok()
 }

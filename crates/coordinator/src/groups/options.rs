@@ -49,7 +49,7 @@ impl Default for GroupOptions {
             members_bytes_max: 256 << 20,
             offsets_per_group_max: 100_000,
             offset_metadata_bytes_max: 4096,
-            commit_bytes_max: 4 << 20,
+            commit_bytes_max: 3 << 20,
             offsets_bytes_max: 256 << 20,
             offsets_retention: Duration::from_secs(7 * 24 * 3600),
             expiry_interval: Duration::from_secs(600),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use highwater_env::TopicPartition;
-use highwater_log::{Log, LogBatch, ReadError, Record};
+use highwater_log::{Log, LogBatch, MarkerKind, ReadError, Record};
 
 use super::GroupError;
 use super::group::Moment;
@@ -17,9 +17,14 @@ const READ_BYTES: usize = 1 << 20;
 const INFLATED_BYTES_MAX: usize = 64 << 20;
 
 /// The state that the records add up to. Members are given a session from now on.
-pub(super) fn replay(log: &Log, partition: TopicPartition, at: &Moment<'_>) -> Result<State, GroupError> {
+pub(super) fn replay(
+    log: &Log,
+    partition: Option<TopicPartition>,
+    at: &Moment<'_>,
+) -> Result<State, GroupError> {
     let mut state = State::default();
     state.next_expiry = at.now + at.options.expiry_interval;
+    let Some(partition) = partition else { return Ok(state) };
     let mut next = log.bounds(partition)?.log_start_offset;
     loop {
         let range = log.read(partition, next, READ_BYTES)?;
@@ -41,8 +46,7 @@ pub(super) fn replay(log: &Log, partition: TopicPartition, at: &Moment<'_>) -> R
 fn replay_batch(state: &mut State, batch: &LogBatch, at: &Moment<'_>) -> Result<(), GroupError> {
     if batch.is_control() {
         if let Some(marker) = batch.marker() {
-            let change = Change::End { producer_id: marker.producer_id, kind: marker.kind };
-            state.apply(change, batch.last_offset());
+            state.end_transaction(marker.producer_id, marker.kind == MarkerKind::Commit);
         }
         return Ok(());
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_env::Offset;
-use highwater_log::{MarkerKind, Ticket};
+use highwater_log::Ticket;
 
 use super::group::Group;
 use super::member::Member;
@@ -21,8 +21,6 @@ pub(super) enum Change {
     Commit { group: Arc<str>, entries: Vec<Entry> },
     /// Offsets that wait for a transaction to end.
     Pend { producer_id: i64, group: Arc<str>, entries: Vec<Entry> },
-    /// The end of a transaction.
-    End { producer_id: i64, kind: MarkerKind },
     /// Tombstones of offsets.
     Remove { group: Arc<str>, partitions: Vec<(Arc<str>, i32)> },
     /// The tombstone of a group, unless members joined meanwhile.
@@ -115,13 +113,6 @@ impl State {
             Change::Pend { producer_id, group, entries } => {
                 entries.into_iter().for_each(|entry| self.pending.put(producer_id, &group, entry));
             }
-            Change::End { producer_id, kind } => {
-                let taken = self.pending.take(producer_id);
-                let committed = taken.into_iter().filter(|_| kind == MarkerKind::Commit);
-                for (group, entries) in committed {
-                    self.apply(Change::Commit { group, entries }, log_offset);
-                }
-            }
             Change::Remove { group, partitions } => {
                 for (topic, partition) in &partitions {
                     self.pending.remove(&group, topic, *partition);
@@ -138,6 +129,14 @@ impl State {
                     self.groups.remove(&group);
                 }
             }
+        }
+    }
+
+    /// Makes a producer's pending offsets count, or drops them.
+    pub(super) fn end_transaction(&mut self, producer_id: i64, committed: bool) {
+        let taken = self.pending.take(producer_id);
+        for (group, entries) in taken.into_iter().filter(|_| committed) {
+            self.change_offsets(&group, |offsets| entries.into_iter().for_each(|entry| offsets.put(entry)));
         }
     }
 

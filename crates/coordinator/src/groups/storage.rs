@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_log::{AppendError, BatchBuilder, LogBatch, MarkerKind, Ticket};
+use highwater_log::{AppendError, BatchBuilder, Ticket};
 
 use super::group::{Group, Moment};
 use super::membership::check_id_len;
@@ -33,7 +33,8 @@ impl Groups {
     }
 
     /// Commits offsets as part of a producer's transaction: they are durable when the future ends,
-    /// and count once [`Groups::complete_transaction`] says so. The group and, if the request claims
+    /// and count once [`Groups::complete_transaction`]
+    /// says so. The group and, if the request claims
     /// one, its member and generation are checked here; the producer and that the transaction is
     /// open are the caller's business. The record is one transactional batch of
     /// [`Groups::partition`], where the marker that ends the transaction must go too.
@@ -48,11 +49,10 @@ impl Groups {
         async move { durable(started?).await }
     }
 
-    /// Ends a producer's transaction as far as offsets are concerned: once the marker behind `ticket`
-    /// is durable, its pending offsets count, or are dropped. Call it in the order of the markers.
-    /// Nothing happens if it has none.
-    pub fn complete_transaction(&self, producer_id: i64, kind: MarkerKind, ticket: &Ticket) {
-        self.0.lock().when_durable(ticket, vec![Change::End { producer_id, kind }]);
+    /// Ends a producer's transaction, whose marker is durable, as far as offsets are concerned: its
+    /// pending offsets count, or are dropped. Nothing happens if it has none.
+    pub fn complete_transaction(&self, producer_id: i64, committed: bool) {
+        self.0.lock().end_transaction(producer_id, committed);
     }
 
     /// The offsets of a group, as they are durable. With `require_stable`, offsets that a transaction
@@ -203,16 +203,7 @@ impl Shared {
             let key = records::offset_key(group, topic, *partition);
             batch.push(at.unix_ms, Some(&key), Some(&records::offset_value(kept)), &[]);
         }
-        match producer {
-            None => self.log.append(self.partition, batch.finish()),
-            // A batch in a producer's name, without its sequence.
-            Some(_) => self.append_without_sequence(batch.finish()),
-        }
-    }
-
-    fn append_without_sequence(&self, batch: LogBatch) -> Result<Ticket, AppendError> {
-        let tickets = self.log.append_all(vec![(self.partition, batch)])?;
-        Ok(tickets.into_iter().next().expect("one ticket for each batch"))
+        self.append(batch.finish())
     }
 
     fn start_delete(&self, group: &str) -> Result<Ticket, GroupRefusal> {
@@ -278,7 +269,7 @@ impl Shared {
             removed.push((topic, partition));
             if batch.bytes() >= self.options.commit_bytes_max / 2 {
                 let full = std::mem::replace(&mut batch, BatchBuilder::new(at.unix_ms));
-                let ticket = self.log.append(self.partition, full.finish())?;
+                let ticket = self.append(full.finish())?;
                 let partitions = std::mem::take(&mut removed);
                 state.when_durable(&ticket, vec![Change::Remove { group: Arc::clone(group), partitions }]);
                 last = Some(ticket);
@@ -290,7 +281,7 @@ impl Shared {
         if batch.is_empty() {
             return Ok(last);
         }
-        let ticket = self.log.append(self.partition, batch.finish())?;
+        let ticket = self.append(batch.finish())?;
         let mut changes = vec![Change::Remove { group: Arc::clone(group), partitions: removed }];
         if whole {
             changes.push(Change::Delete { group: Arc::clone(group) });
