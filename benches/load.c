@@ -174,13 +174,15 @@ static void consume(const char *bootstrap, const char *topic, int partitions, in
 	set(conf, "group.id", "bench");
 	set(conf, "enable.auto.commit", "false");
 	set(conf, "enable.auto.offset.store", "false");
-	set(conf, "queued.max.messages.kbytes", "131072");
+	/* Never full: librdkafka would pause a full second. */
+	set(conf, "queued.min.messages", "10000000");
+	set(conf, "queued.max.messages.kbytes", "2097151");
 	set(conf, "fetch.message.max.bytes", "4194304");
 	rd_kafka_t *rk = client(RD_KAFKA_CONSUMER, conf, bootstrap);
 	rd_kafka_poll_set_consumer(rk);
 	rd_kafka_topic_partition_list_t *all = rd_kafka_topic_partition_list_new(partitions);
 	for (int partition = 0; partition < partitions; partition++)
-		rd_kafka_topic_partition_list_add(all, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+		rd_kafka_topic_partition_list_add(all, topic, partition)->offset = 0;
 	rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(rk);
 	rd_kafka_message_t **batch = malloc(sizeof(void *) * 10000);
 	int64_t seen = 0, bytes = 0, begun = now_us(), first = 0;

@@ -353,6 +353,18 @@ impl Log {
         self.0.core.offset_for_time(tp, timestamp_ms)
     }
 
+    /// The first record with the latest timestamp (ms since the Unix epoch) below the high
+    /// watermark, with that timestamp (KIP-734).
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn offset_of_latest(&self, tp: TopicPartition) -> Result<Option<(Offset, i64)>, ReadError> {
+        match self.0.core.latest_timestamp(tp)? {
+            Some(latest) => self.0.core.offset_for_time(tp, latest),
+            None => Ok(None),
+        }
+    }
+
     /// Wakes `waker` once the partition's high watermark is above `offset`; at once if it is, if
     /// the partition does not exist or is deleted, or if the log stops. Register again after
     /// each wake.

@@ -71,9 +71,12 @@ fn find(
         LATEST => Ok((readable_end(&bounds, committed_only), -1)),
         EARLIEST | EARLIEST_LOCAL => Ok((bounds.log_start_offset, -1)),
         LATEST_TIERED => Ok(NOWHERE),
-        MAX_TIMESTAMP => Err(ErrorCode::UnsupportedVersion),
-        0.. => {
-            let found = broker.log.offset_for_time(tp, timestamp).map_err(|error| read_error(&error))?;
+        MAX_TIMESTAMP | 0.. => {
+            let found = match timestamp {
+                MAX_TIMESTAMP => broker.log.offset_of_latest(tp),
+                _ => broker.log.offset_for_time(tp, timestamp),
+            };
+            let found = found.map_err(|error| read_error(&error))?;
             Ok(found.filter(|(offset, _)| *offset < readable_end(&bounds, committed_only)).unwrap_or(NOWHERE))
         }
         _ => Err(ErrorCode::InvalidRequest),

@@ -63,7 +63,8 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
 }
 
 fn one_topic(broker: &Broker, asked: &MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
-    let Some(name) = &asked.name else {
+    // Kafka's clients ask by id with an empty name, not with none.
+    let Some(name) = asked.name.as_ref().filter(|_| asked.topic_id.is_nil()) else {
         return match broker.topics.by_id(TopicId(asked.topic_id.as_u128())) {
             Some(topic) => described(broker, &topic),
             None => refused(broker, None, asked.topic_id, ErrorCode::UnknownTopicId),

@@ -239,6 +239,10 @@ fn offsets_by_time() {
     assert_eq!(node.list_offset("t", 1500), (none, 1));
     assert_eq!(node.list_offset("t", 3000), (none, 2));
     assert_eq!(node.list_offset("t", 3001), (none, -1));
+    node.produce("t", 0, 1, &batch(&["an old one"], 500));
+    assert_eq!(node.list_offset("t", -3), (none, 2));
+    node.create("empty");
+    assert_eq!(node.list_offset("empty", -3), (none, -1));
     assert_eq!(node.list_offset("nope", -1), (ErrorCode::UnknownTopicOrPartition.code(), -1));
     assert_eq!(node.list_offset("t", -77), (ErrorCode::InvalidRequest.code(), -1));
 }

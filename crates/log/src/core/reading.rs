@@ -163,6 +163,15 @@ impl Core {
         }
     }
 
+    /// The latest timestamp that a kept batch declares, below the high watermark.
+    pub(crate) fn latest_timestamp(&self, tp: TopicPartition) -> Result<Option<i64>, ReadError> {
+        let state = self.state();
+        let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
+        let segments = partition.segments.iter().map(|segment| segment.max_timestamp());
+        let tail = partition.tail.iter().map(|entry| entry.batch.max_timestamp());
+        Ok(segments.chain(tail).max().filter(|latest| *latest >= 0))
+    }
+
     /// Base offset of the first batch that declares a timestamp at or after `timestamp_ms`.
     fn first_candidate(&self, tp: TopicPartition, timestamp_ms: i64) -> Result<Option<Offset>, ReadError> {
         let (segments, start) = {

@@ -106,6 +106,7 @@ fn records_come_back_from_memory_segments_and_recovery() {
     assert_eq!(log.offset_for_time(TP, 1_000 + 1_234).unwrap(), Some((1_234, 2_234)));
     assert_eq!(log.offset_for_time(TP, i64::MIN).unwrap(), Some((0, 1_000)));
     assert_eq!(log.offset_for_time(TP, 4_000).unwrap(), None);
+    assert_eq!(log.offset_of_latest(TP).unwrap(), Some((2_999, 3_999)));
     drop(log);
     disk.crash();
     let (log, report) = open(&disk).unwrap();

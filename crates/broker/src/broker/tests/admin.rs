@@ -446,6 +446,34 @@ fn broker_in_metadata(node: &Fixture, listener: &Arc<Listener>) -> (String, i32)
 }
 
 #[test]
+fn a_topic_asked_for_by_id_with_an_empty_name_is_found() {
+    let node = fixture();
+    node.create("t");
+    let id = node.broker.topics.get("t").unwrap().id.0;
+    let mut answer = node.call(3, 12, |w| {
+        one(w, |w| {
+            w.u128(id);
+            w.nullable_string(Some(""));
+            w.tags();
+        });
+        w.bool(false);
+        w.bool(false);
+    });
+    answer.skip(4).unwrap();
+    assert_eq!(answer.array_len(1).unwrap(), Some(1));
+    answer.skip(4).unwrap();
+    answer.string().unwrap();
+    answer.skip(4).unwrap();
+    answer.nullable_string().unwrap();
+    answer.tags().unwrap();
+    answer.nullable_string().unwrap();
+    answer.skip(4).unwrap();
+    assert_eq!(answer.array_len(1).unwrap(), Some(1));
+    assert_eq!(answer.i16().unwrap(), ErrorCode::None.code());
+    assert_eq!(answer.nullable_string().unwrap().as_deref(), Some("t"));
+}
+
+#[test]
 fn each_listener_sends_its_clients_to_itself() {
     let node = fixture();
     let listener =
