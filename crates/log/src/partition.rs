@@ -48,10 +48,16 @@ impl Partition {
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds {
             log_start_offset: self.log_start_offset,
-            last_stable_offset: self.durable_producers.first_open().unwrap_or(self.high_watermark),
+            last_stable_offset: self.last_stable_offset(),
             high_watermark: self.high_watermark,
             log_end_offset: self.log_end_offset,
         }
+    }
+
+    /// Records may have been deleted from under an open transaction.
+    fn last_stable_offset(&self) -> Offset {
+        let first_open = self.durable_producers.first_open();
+        first_open.map_or(self.high_watermark, |first_open| first_open.max(self.log_start_offset))
     }
 
     /// The next batch is durable.

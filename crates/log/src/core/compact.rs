@@ -93,10 +93,12 @@ impl Core {
         });
         let dropped = cleaner.dropped_markers;
         let swapped = done.and_then(|()| self.swap(plan, &cleaned, &dropped, cleaned_until));
-        if !matches!(swapped, Ok(true)) {
-            for new in cleaned.iter().filter_map(|cleaned| cleaned.new.as_ref()) {
-                let _ = new.discard();
-            }
+        if matches!(swapped, Ok(true)) {
+            // If it fails, the new segments are named all the same, by the next one.
+            return Ok(self.checkpoint()?);
+        }
+        for new in cleaned.iter().filter_map(|cleaned| cleaned.new.as_ref()) {
+            let _ = new.discard();
         }
         swapped.map(|_| ())
     }
@@ -173,7 +175,6 @@ impl Core {
         for Cleaned { old, new } in cleaned {
             replace(&mut at_work, old, new.as_ref());
         }
-        self.checkpoint_with(&mut at_work)?;
         Ok(true)
     }
 }

@@ -45,11 +45,7 @@ impl Core {
     /// Writes and syncs segments and records what they hold: write-ahead files up to here can be
     /// used again.
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
-        self.checkpoint_with(&mut self.segments_at_work())
-    }
-
-    /// A checkpoint by who holds the segments lock.
-    pub(super) fn checkpoint_with(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+        let at_work = &mut *self.segments_at_work();
         let (mut checkpoint, runs, removed) = self.snapshot();
         let ends: Vec<Offset> = checkpoint.partitions.iter().map(|p| p.next_offset).collect();
         let written = self.write_runs(at_work, runs);
