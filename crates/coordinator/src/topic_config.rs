@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use highwater_log::{Compression, PartitionOptions};
+use highwater_log::{BatchError, Compression, LogBatch, PartitionOptions};
 
 pub use keys::{ConfigKey, ConfigKind, TOPIC_CONFIGS};
 
@@ -92,6 +92,27 @@ impl TopicConfig {
             }
         }
         Given(configs).understood()
+    }
+}
+
+/// Records of one batch inflate to no more than this, where they must be compressed anew.
+const INFLATED_BYTES_MAX: usize = 64 << 20;
+
+impl TopicConfig {
+    /// The batch as the topic keeps it: in its codec, and with `now_ms` (since the Unix epoch) as its
+    /// records' timestamp if that is the append's, which is then returned, too.
+    ///
+    /// # Errors
+    /// If the records must be compressed anew and cannot be.
+    pub fn kept(&self, batch: LogBatch, now_ms: i64) -> Result<(LogBatch, Option<i64>), BatchError> {
+        let batch = match self.compression {
+            Some(codec) => batch.recompressed(codec, INFLATED_BYTES_MAX)?,
+            None => batch,
+        };
+        Ok(match self.timestamp_type {
+            TimestampType::CreateTime => (batch, None),
+            TimestampType::LogAppendTime => (batch.with_append_time(now_ms), Some(now_ms)),
+        })
     }
 }
 

@@ -136,10 +136,33 @@ struct Catalog {
     options: TopicOptions,
     /// Held during a change: the order of records is the order of changes.
     changing: Mutex<()>,
-    topics: RwLock<ByName>,
+    topics: RwLock<Known>,
 }
 
 type ByName = BTreeMap<Arc<str>, Topic>;
+
+/// The topics there are. Produce and Fetch name them by id, so that is a look-up, too.
+struct Known {
+    by_name: ByName,
+    by_id: HashMap<TopicId, Arc<str>>,
+}
+
+impl Known {
+    fn of(by_name: ByName) -> Self {
+        let by_id = by_name.values().map(|topic| (topic.id, Arc::clone(&topic.name))).collect();
+        Self { by_name, by_id }
+    }
+
+    fn put(&mut self, topic: Topic) {
+        self.by_id.insert(topic.id, Arc::clone(&topic.name));
+        self.by_name.insert(Arc::clone(&topic.name), topic);
+    }
+
+    fn remove(&mut self, topic: &Topic) {
+        self.by_id.remove(&topic.id);
+        self.by_name.remove(&topic.name);
+    }
+}
 
 impl Topics {
     /// Reads the catalog from its partition, which is made if missing, and removes partitions of
@@ -156,7 +179,7 @@ impl Topics {
         for topic in topics.values() {
             configure(&log, topic, 0..topic.partitions)?;
         }
-        let topics = RwLock::new(topics);
+        let topics = RwLock::new(Known::of(topics));
         Ok(Self(Arc::new(Catalog { log, entropy, options, changing: Mutex::new(()), topics })))
     }
 
@@ -270,7 +293,7 @@ impl Topics {
         };
         self.make_partitions(&topic, 0..partitions)?;
         self.record(&Change::created(&topic))?;
-        self.topics_mut().insert(Arc::clone(&topic.name), topic.clone());
+        self.topics_mut().put(topic.clone());
         Ok(topic)
     }
 
@@ -291,7 +314,7 @@ impl Topics {
         let grown = Topic { partitions, ..topic };
         self.make_partitions(&grown, topic.partitions..partitions)?;
         self.record(&Change::grown(&grown))?;
-        self.topics_mut().insert(Arc::clone(&grown.name), grown.clone());
+        self.topics_mut().put(grown.clone());
         Ok(grown)
     }
 
@@ -322,7 +345,7 @@ impl Topics {
         let _changing = self.change();
         let topic = self.check_altered(name, edit)?;
         self.record(&Change::configured(&topic))?;
-        self.topics_mut().insert(Arc::clone(&topic.name), topic.clone());
+        self.topics_mut().put(topic.clone());
         configure(&self.0.log, &topic, 0..topic.partitions)?;
         Ok(topic)
     }
@@ -345,17 +368,18 @@ impl Topics {
 
     /// The topic of that name.
     pub fn get(&self, name: &str) -> Option<Topic> {
-        self.topics().get(name).cloned()
+        self.topics().by_name.get(name).cloned()
     }
 
     /// The topic with that id.
     pub fn by_id(&self, id: TopicId) -> Option<Topic> {
-        self.topics().values().find(|topic| topic.id == id).cloned()
+        let topics = self.topics();
+        topics.by_name.get(topics.by_id.get(&id)?).cloned()
     }
 
     /// All topics, by name.
     pub fn list(&self) -> Vec<Topic> {
-        self.topics().values().cloned().collect()
+        self.topics().by_name.values().cloned().collect()
     }
 
     /// Removes a topic and its records. Durable when it returns.
@@ -366,7 +390,7 @@ impl Topics {
         let _changing = self.change();
         let topic = self.get(name).ok_or_else(|| TopicError::Unknown(name.to_owned()))?;
         self.record(&Change::deleted(&topic))?;
-        self.topics_mut().remove(name);
+        self.topics_mut().remove(&topic);
         let gone: Vec<_> = (0..topic.partitions).map(|partition| topic.partition(partition)).collect();
         Ok(self.0.log.delete_partitions(&gone)?)
     }
@@ -387,11 +411,11 @@ impl Topics {
         self.0.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn topics(&self) -> std::sync::RwLockReadGuard<'_, ByName> {
+    fn topics(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.0.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn topics_mut(&self) -> std::sync::RwLockWriteGuard<'_, ByName> {
+    fn topics_mut(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.0.topics.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use highwater_env::Clock;
-use highwater_log::{AppendError, BatchBuilder, Log, LogBatch, Ticket};
+use highwater_log::{AppendError, BatchBuilder, Log, Ticket};
 
 use crate::{Topic, TopicError, Topics};
 
@@ -48,6 +48,9 @@ pub enum WriteError {
     /// The topic is unknown or cannot be made.
     #[error(transparent)]
     Topic(#[from] TopicError),
+    /// Compaction keeps the last record of each key: one without a key would be lost.
+    #[error("topic {0} is compacted and takes no records without a key")]
+    KeyWanted(String),
     /// The log refused a batch.
     #[error("{error}")]
     Append {
@@ -86,7 +89,9 @@ impl LogTopicWriter {
     }
 
     fn append(&self, topic: &Topic, partition: i32, open: OpenBatch) -> Result<Written, AppendError> {
-        let batch: LogBatch = open.builder.finish();
+        let kept = topic.config.kept(open.builder.finish(), self.clock.unix_ms());
+        let (batch, _) =
+            kept.map_err(|_| AppendError::Refused("records do not compress as the topic asks"))?;
         let ticket = self.log.append(topic.partition(partition), batch)?;
         Ok(Written { partition, ticket, record_indexes: open.record_indexes })
     }
@@ -100,6 +105,9 @@ struct OpenBatch {
 impl TopicWriter for LogTopicWriter {
     fn write(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Written>, WriteError> {
         let topic = self.topics.ensure(topic)?;
+        if topic.config.partition.compact && records.iter().any(|record| record.key.is_none()) {
+            return Err(WriteError::KeyWanted(topic.name.to_string()));
+        }
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let keyless = i32::try_from(call % u64::from(topic.partitions.unsigned_abs())).unwrap_or(0);
         let now_ms = self.clock.unix_ms();

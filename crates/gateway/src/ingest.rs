@@ -324,6 +324,10 @@ impl Request {
             Ok(Ok(written)) => (written, Ok(())),
             // Not tried again here: what was appended before the refusal would be there twice.
             Ok(Err(WriteError::Append { error, written })) => (written, Err(append_problem(&error))),
+            Ok(Err(refused @ WriteError::KeyWanted(_))) => {
+                let hint = "say which field is the key: ?key=FIELD";
+                (Vec::new(), Err(HttpProblem::new(StatusCode::BAD_REQUEST, refused.to_string(), hint)))
+            }
             Ok(Err(WriteError::Topic(refused))) => (Vec::new(), Err(topic_problem(&refused))),
             Err(panicked) => (Vec::new(), Err(internal(&panicked.to_string()))),
         };

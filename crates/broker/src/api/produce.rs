@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use highwater_coordinator::Topic;
 use highwater_env::TopicPartition;
 use highwater_log::{AppendError, LogBatch, Ticket};

@@ -46,7 +46,9 @@ fn topics_survive_a_crash_with_ids_and_settings() {
     disk.crash();
     let topics = open(&disk, 2);
     assert_eq!(topics.list(), all);
-    assert_eq!(topics.by_id(orders.id), Some(orders));
+    assert_eq!(topics.by_id(orders.id), Some(orders.clone()));
+    topics.delete("orders").unwrap();
+    assert_eq!((topics.by_id(orders.id), topics.get("orders")), (None, None));
 }
 
 #[test]

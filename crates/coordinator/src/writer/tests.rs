@@ -106,3 +106,21 @@ fn a_refusal_names_what_was_appended_before_it() {
     let taken: Vec<_> = written.iter().flat_map(|batch| batch.record_indexes.iter().copied()).collect();
     assert!((1..3).contains(&taken.len()), "{taken:?}");
 }
+
+#[test]
+fn a_topics_configs_hold_for_what_is_written() {
+    let (writer, topics, log) = writer(1);
+    let configs = [("message.timestamp.type", "LogAppendTime"), ("compression.type", "zstd")];
+    let configs = configs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let topic = topics.create("t", 1, configs.into()).unwrap();
+    for written in writer.write("t", vec![record(None, "a")]).unwrap() {
+        written.ticket.wait().unwrap();
+    }
+    let batch = &log.read(topic.partition(0), 0, 1 << 20).unwrap().batches[0];
+    assert_eq!((batch.compression(), batch.max_timestamp()), (highwater_log::Compression::Zstd, 5_000));
+    assert!(batch.is_log_append_time());
+    topics.create("keyed", 1, [("cleanup.policy".to_owned(), "compact".to_owned())].into()).unwrap();
+    let refused = writer.write("keyed", vec![record(Some("k"), "a"), record(None, "b")]);
+    assert!(matches!(refused, Err(WriteError::KeyWanted(topic)) if topic == "keyed"));
+    assert_eq!(writer.write("keyed", vec![record(Some("k"), "a")]).unwrap().len(), 1);
+}

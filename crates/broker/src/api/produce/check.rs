@@ -75,7 +75,9 @@ pub(super) fn check(
     if topic.config.partition.compact {
         check_keys(&batch)?;
     }
-    let (batch, append_time_ms) = as_configured(&topic.config, batch, now_ms)?;
+    let kept = topic.config.kept(batch, now_ms);
+    let (batch, append_time_ms) =
+        kept.map_err(|error| Refused::new(batch_error(&error), error.to_string()))?;
     check_size(batch.bytes().len(), bytes_max)?;
     Ok(Checked { tp: topic.partition(index), batch, append_time_ms })
 }
@@ -119,21 +121,4 @@ fn check_keys(batch: &LogBatch) -> Result<(), BadBatch> {
     }
     let message = "a compacted topic takes no records without a key";
     Err(BadBatch { refused: Refused::new(ErrorCode::InvalidRecord, message), records })
-}
-
-fn as_configured(
-    config: &TopicConfig,
-    batch: LogBatch,
-    now_ms: i64,
-) -> Result<(LogBatch, Option<i64>), BadBatch> {
-    let batch = match config.compression {
-        Some(codec) => batch
-            .recompressed(codec, INFLATED_BYTES_MAX)
-            .map_err(|error| Refused::new(batch_error(&error), error.to_string()))?,
-        None => batch,
-    };
-    Ok(match config.timestamp_type {
-        TimestampType::CreateTime => (batch, None),
-        TimestampType::LogAppendTime => (batch.with_append_time(now_ms), Some(now_ms)),
-    })
 }
