@@ -195,6 +195,7 @@ impl Log {
     /// # Errors
     /// If the disk refuses; nothing is lost and it can be tried again.
     pub fn step_housekeeping(&self) -> Result<bool, LogError> {
+        self.0.core.materialise_due()?;
         let deleted = self.0.core.delete_expired();
         self.0.core.forget_cold_indexes();
         Ok(self.0.core.compact_one()? || deleted)

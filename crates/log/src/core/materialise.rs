@@ -24,6 +24,16 @@ impl Run {
         let active = partition.segments.last().cloned();
         Self { tp, batches: partition.unmaterialised(), active, options: partition.options.clone() }
     }
+
+    /// Whether its oldest batch is so old that the partition's settings may delete or compact it.
+    fn is_due(&self, now_ms: i64) -> bool {
+        let options = &self.options;
+        let compacts_at_ms = options.compact.then_some(options.segment_ms);
+        let deletes_at_ms = options.delete.then_some(options.retention_ms).flatten();
+        let due_at_ms = compacts_at_ms.into_iter().chain(deletes_at_ms).min();
+        let age_ms = self.batches.first().map(|oldest| now_ms.saturating_sub(oldest.max_timestamp()));
+        due_at_ms.zip(age_ms).is_some_and(|(due_at_ms, age_ms)| age_ms > due_at_ms)
+    }
 }
 
 /// What waits for segments, by partition.
@@ -39,6 +49,16 @@ impl Core {
     pub(crate) fn materialise(&self) -> Result<(), LogError> {
         let mut at_work = self.segments_at_work();
         let runs = runs(&self.state());
+        self.write_runs(&mut at_work, runs)
+    }
+
+    /// Writes what waits of partitions whose retention or compaction is due: both work on segments,
+    /// which little traffic does not fill.
+    pub(crate) fn materialise_due(&self) -> Result<(), LogError> {
+        let now_ms = self.clock.unix_ms();
+        let mut at_work = self.segments_at_work();
+        let mut runs = runs(&self.state());
+        runs.retain(|run| run.is_due(now_ms));
         self.write_runs(&mut at_work, runs)
     }
 

@@ -77,6 +77,9 @@ fn fill_segments(core: &Core) {
 fn tidy(core: &Core) {
     let _guard = PoisonOnPanic(core);
     while core.wait_to_tidy(core.options.tidy_interval) {
+        if let Err(e) = core.materialise_due() {
+            tracing::warn!("segments not written for retention and compaction: {e}");
+        }
         core.delete_expired();
         core.forget_cold_indexes();
         // One after the other, so that a partition with much to do does not keep the others waiting.

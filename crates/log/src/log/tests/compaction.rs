@@ -240,6 +240,27 @@ fn segments_beyond_their_retention_are_deleted() {
     assert_eq!(read_values(&log, TP, 1_000), expected_values(1_000, 1_010));
 }
 
+#[test]
+fn little_traffic_is_deleted_and_compacted_too() {
+    let (disk, clock) = (SimDisk::new(6), Arc::new(ManualClock::at(10 * HOUR_MS)));
+    let log = open_at(&disk, &clock);
+    log.create_partition(TP).unwrap();
+    let by_age =
+        PartitionOptions { delete: true, retention_ms: Some(HOUR_MS), ..PartitionOptions::default() };
+    log.configure(TP, by_age).unwrap();
+    append(&log, batch(0, 10));
+    assert!(log.step_housekeeping().unwrap(), "no segment was written before");
+    log.step();
+    assert_eq!(log.bounds(TP).unwrap().log_start_offset, 10);
+    log.configure(TP, PartitionOptions { segment_ms: HOUR_MS, ..compacted() }).unwrap();
+    for hour in [2, 4, 6, 8] {
+        append(&log, keyed(&[(1, Some(hour))], i64::from(hour) * HOUR_MS).finish());
+    }
+    while log.step_housekeeping().unwrap() {}
+    let (table, left) = table(&log, TP);
+    assert_eq!((table.get(&1), left), (Some(&Some(8)), 2), "one of the older ones, and the newest segment's");
+}
+
 /// Random keys, deletions, transactions and crashes: neither compaction nor recovery changes what a
 /// reader makes of the log.
 #[test]
