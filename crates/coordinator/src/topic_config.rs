@@ -36,14 +36,14 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// A config was refused: its user must act.
+/// A config was refused: its user must act. The messages begin as Kafka's, which scripts look for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// No topic config has this name.
-    #[error("unknown topic config {0}")]
+    #[error("Unknown topic config name: {0}")]
     Unknown(String),
     /// The value has the wrong type or lies outside of the range.
-    #[error("{name} is {value:?}, expected {expected}")]
+    #[error("Invalid value {value} for configuration {name}: expected {expected}")]
     Value {
         /// The config.
         name: String,
