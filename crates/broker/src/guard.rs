@@ -90,12 +90,14 @@ impl Field {
 }
 
 impl Shape {
-    /// Checks that `body` is exactly one request of this shape.
-    pub(crate) fn check(&self, version: i16, body: &Bytes) -> Result<(), WireError> {
+    /// Checks that `body` begins with one request of this shape, and returns how many bytes follow it.
+    /// Those are ignored, as Kafka does: librdkafka 2.16 leaves three behind when it asks for all
+    /// topics.
+    pub(crate) fn check(&self, version: i16, body: &Bytes) -> Result<usize, WireError> {
         let flexible = version >= self.flexible_since;
         let mut walk = Walk { reader: WireReader::new(body.clone(), flexible), version, flexible };
         walk.fields(self.fields)?;
-        walk.reader.end()
+        Ok(walk.reader.into_rest().len())
     }
 }
 

@@ -43,9 +43,6 @@ pub enum WireError {
     /// A string is not UTF-8.
     #[error("string is not UTF-8")]
     Utf8,
-    /// Bytes are left after the last field.
-    #[error("{0} bytes after the end of the request")]
-    Trailing(usize),
 }
 
 /// Array elements and tagged fields one request may hold. Kept small once decoded: at most about
@@ -70,10 +67,6 @@ impl WireReader {
 
     pub(crate) fn into_rest(self) -> Bytes {
         self.bytes
-    }
-
-    pub(crate) fn end(&self) -> Result<(), WireError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.bytes.len())) }
     }
 
     pub(crate) fn take(&mut self, len: usize) -> Result<Bytes, WireError> {

@@ -54,6 +54,11 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<DiskEntry>>;
     /// Whether a file or directory has this name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// The room of the file system that holds `path`; none if it is not known.
+    fn space(&self, path: &Path) -> io::Result<Option<DiskSpace>> {
+        let _ = path;
+        Ok(None)
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes several files durable, possibly at once: [`DiskFile::sync_data`] of each.
@@ -65,6 +70,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// `WouldBlock` if another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+}
+
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub total: u64,
+    /// What this process may still use.
+    pub usable: u64,
 }
 
 /// A lock held until dropped.

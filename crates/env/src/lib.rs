@@ -14,7 +14,9 @@ mod ids;
 mod memory;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use disk::{Disk, DiskCalls, DiskEntry, DiskFault, DiskFile, DiskLock, OpenMode, RealDisk, SimDisk};
+pub use disk::{
+    Disk, DiskCalls, DiskEntry, DiskFault, DiskFile, DiskLock, DiskSpace, OpenMode, RealDisk, SimDisk,
+};
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use ids::{Epoch, KEY_GROUPS, KeyGroup, Offset, TopicId, TopicPartition};
 pub use memory::{MemoryBudget, MemoryExhausted, Reservation};

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
-use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicPartition};
+use highwater_env::{Clock, Disk, DiskSpace, MemoryBudget, Offset, TopicPartition};
 
 use crate::core::Core;
 use crate::ticket::Drive;
@@ -209,6 +209,11 @@ impl Log {
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.0.core.directory()
+    }
+
+    /// The room of the file system that holds the data directory; none if it is not known.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        self.0.core.disk.space(self.directory()).ok().flatten()
     }
 
     /// Makes an empty partition; nothing if it is there. Durable when it returns.

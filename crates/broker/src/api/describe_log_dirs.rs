@@ -25,12 +25,14 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
         }
         Some(topics) => named(broker, topics),
     };
+    // -1 is unknown (KIP-827).
+    let bytes = |bytes: Option<u64>| bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    let space = broker.log.disk_space();
     let directory = DescribeLogDirsResult::default()
         .with_log_dir(string(&broker.log.directory().to_string_lossy()))
         .with_topics(topics)
-        // Unknown (KIP-827).
-        .with_total_bytes(-1)
-        .with_usable_bytes(-1);
+        .with_total_bytes(bytes(space.map(|space| space.total)))
+        .with_usable_bytes(bytes(space.map(|space| space.usable)));
     encode(&DescribeLogDirsResponse::default().with_results(vec![directory]), request.version)
 }
 

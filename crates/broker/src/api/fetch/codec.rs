@@ -81,7 +81,6 @@ impl FetchRequest {
             let _rack = reader.nullable_string()?;
         }
         reader.tags()?;
-        reader.end()?;
         Ok(Self { max_wait_ms, min_bytes, max_bytes, committed_only, session_id, topics })
     }
 }

@@ -57,7 +57,6 @@ impl ProduceRequest {
             Ok(ProduceTopic { topic, partitions })
         })?;
         reader.tags()?;
-        reader.end()?;
         Ok(Self { transactional_id, acks, timeout_ms, topics })
     }
 }

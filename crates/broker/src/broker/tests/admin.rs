@@ -277,7 +277,7 @@ fn log_directories_say_each_partitions_bytes() {
     node.broker.topics.create("t", 2, Default::default()).unwrap();
     let sent = batch(&["a"], 1);
     node.produce("t", 1, -1, &sent);
-    let mut answer = node.call(35, 3, |w| w.len(None));
+    let mut answer = node.call(35, 4, |w| w.len(None));
     answer.skip(4).unwrap();
     assert_eq!(answer.i16(), Ok(0));
     assert_eq!(answer.array_len(1), Ok(Some(1)));
@@ -292,6 +292,9 @@ fn log_directories_say_each_partitions_bytes() {
         Ok((index, bytes))
     });
     assert_eq!(partitions.unwrap(), [(0, 0), (1, i64::try_from(sent.len()).unwrap())]);
+    answer.tags().unwrap();
+    let (total, usable) = (answer.i64().unwrap(), answer.i64().unwrap());
+    assert!((1..=total).contains(&usable), "{usable} of {total}");
 }
 
 /// DescribeTopicPartitions: (code, name, partitions) of each topic, and where to go on.
@@ -434,6 +437,21 @@ fn what_one_node_cannot_do_is_answered_properly() {
     });
     let expected = [("t", 2), ("0", 4), ("0", 8)].map(|(name, kind)| (name.to_owned(), kind));
     assert_eq!(resources.unwrap(), expected);
+}
+
+/// As librdkafka 2.16 asks for all topics: it reserves four bytes for a count that takes one.
+#[test]
+fn bytes_behind_a_request_are_ignored() {
+    let node = fixture();
+    node.create("t");
+    let answer = node.ask(3, 13, &[0, 0, 0, 0, 1, 0, 0]).unwrap();
+    assert!(answer.windows(2).any(|name| name == [2, b't']), "{answer:?}");
+    let mut produce = produce_body("t", 0, -1, &batch(&["a"], 1));
+    produce.put_slice(b"more");
+    assert!(node.ask(0, 7, &produce).is_ok());
+    let mut fetch = fetch_body("t", 0, 0, 1);
+    fetch.put_slice(b"more");
+    assert!(node.ask(1, 11, &fetch).is_ok());
 }
 
 /// Metadata in version 1: host and port of the one broker.
