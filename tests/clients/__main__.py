@@ -52,7 +52,8 @@ def main():
     print()
     for result in suite.results:
         if result.outcome != "PASS":
-            print(f"{result.outcome}: {result.client} × {result.feature}: {(result.reason.strip().splitlines() or [''])[-1]}")
+            word = "FAIL: clients" if result.outcome == "FAIL" else "SKIPPED: clients"
+            print(f"{word}: {result.client} × {result.feature}: {(result.reason.strip().splitlines() or [''])[-1]}")
     if options.write_docs:
         table.write(options.target, version, suite, clients)
     failed = suite.count("FAIL")

@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 
+import differences
 from fetch import Missing
 
 TEST_SECONDS = 120
@@ -134,6 +135,11 @@ class Suite:
             outcome, reason = "FAIL", str(failed)
         except Exception as broken:
             outcome, reason = "FAIL", f"{type(broken).__name__}: {broken}"
+        on_purpose = differences.reason(target.name, client.name, feature)
+        if on_purpose and outcome == "PASS":
+            outcome, reason = "FAIL", f"passes, so take it off differences.py: {on_purpose}"
+        elif on_purpose and outcome == "FAIL" and target.alive():
+            outcome, reason = "SKIP", f"differs on purpose: {on_purpose}"
         if outcome == "FAIL" and not target.alive():
             reason += f"\n    the broker ended; it said: {target.said()[-1500:]}"
         self._keep(Result(client.name, feature, outcome, reason, time.monotonic() - start))

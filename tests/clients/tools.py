@@ -107,7 +107,7 @@ class Tools(Client):
         everything = self.on(target, "kafka-configs", "--describe", "--all", *entity)
         for name in ("segment.bytes", "max.message.bytes", "min.compaction.lag.ms", "compression.type"):
             check(f"  {name}=" in everything, f"{name} is not described")
-        self.refused(target, "Invalid value", "kafka-configs", "--alter", *entity, "--add-config", "retention.ms=soon")
+        self.refused(target, "InvalidConfiguration", "kafka-configs", "--alter", *entity, "--add-config", "retention.ms=soon")
 
     def console(self, target):
         topic = self.create(target, "tools-console")

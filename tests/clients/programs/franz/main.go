@@ -400,6 +400,14 @@ func rebalance(options ...kgo.Opt) {
 	a.end()
 }
 
+// KIP-848. A client that is told that it is not served falls back to the classic protocol.
+func consumerProtocol() {
+	//lint:ignore SA1029 the client asks for this very key
+	rebalance(kgo.WithContext(context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
+	types := must(admin.ListGroupsByType(ctx, []string{"consumer"}))
+	check(slices.Contains(types.Groups(), topic+"-g"), "not a group of that protocol")
+}
+
 func groupStatic() {
 	create(topic, 4)
 	a, b := join(kgo.InstanceID("a")), join(kgo.InstanceID("b"))
