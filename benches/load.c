@@ -188,7 +188,7 @@ static void consume(const char *bootstrap, const char *topic, int partitions, in
 	int64_t seen = 0, bytes = 0, begun = now_us(), first = 0;
 	rd_kafka_assign(rk, all);
 	while (seen < records) {
-		ssize_t count = rd_kafka_consume_batch_queue(queue, 1000, batch, 10000);
+		ssize_t count = rd_kafka_consume_batch_queue(queue, 10, batch, 10000);
 		for (ssize_t at = 0; at < count; at++) {
 			if (batch[at]->err && batch[at]->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
 				die("consume", rd_kafka_message_errstr(batch[at]));

@@ -11,6 +11,8 @@ import fetch
 from suite import Client, check, run
 from tools import command as tool
 
+JOB_SECONDS = 300
+
 
 class Job(Client):
     """A job in Java; topics are filled and read back with Kafka's own tools."""
@@ -44,7 +46,7 @@ class Job(Client):
         folder = tempfile.mkdtemp(prefix="job-")
         try:
             return run(["java", "-Xmx1G", *opens, "-Dlog4j2.level=ERROR", "-cp", self.classpath, f"{type(self).__name__}Job",
-                        *map(str, arguments)], cwd=folder)
+                        *map(str, arguments)], cwd=folder, timeout=JOB_SECONDS)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
