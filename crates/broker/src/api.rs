@@ -1,5 +1,7 @@
 //! The APIs served: one file each, one table for all.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 pub(crate) mod api_versions;
@@ -12,8 +14,11 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
+mod end_txn;
 pub(crate) mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -25,6 +30,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -32,7 +38,9 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 pub(crate) mod produce;
 mod sync_group;
+mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -152,8 +160,13 @@ pub(crate) static APIS: &[Api] = &[
     Api::control(19, "CreateTopics", 2, 7, &create_topics::SHAPE, create_topics::answer),
     Api::control(20, "DeleteTopics", 1, 6, &delete_topics::SHAPE, delete_topics::answer),
     Api::control(21, "DeleteRecords", 0, 2, &delete_records::SHAPE, delete_records::answer),
-    Api::control(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, init_producer_id::answer),
+    Api::waiting(22, "InitProducerId", 0, 5, &init_producer_id::SHAPE, init_producer_id::answer),
     Api::waiting(23, "OffsetForLeaderEpoch", 2, 4, &offset_for_leader_epoch::SHAPE, offset_for_leader_epoch::answer),
+    Api::waiting(24, "AddPartitionsToTxn", 0, 5, &add_partitions_to_txn::SHAPE, add_partitions_to_txn::answer),
+    Api::waiting(25, "AddOffsetsToTxn", 0, 4, &add_offsets_to_txn::SHAPE, add_offsets_to_txn::answer),
+    Api::waiting(26, "EndTxn", 0, 5, &end_txn::SHAPE, end_txn::answer),
+    Api::waiting(27, "WriteTxnMarkers", 1, 1, &write_txn_markers::SHAPE, write_txn_markers::answer),
+    Api::waiting(28, "TxnOffsetCommit", 0, 5, &txn_offset_commit::SHAPE, txn_offset_commit::answer),
     Api::control(32, "DescribeConfigs", 1, 4, &describe_configs::SHAPE, describe_configs::answer),
     Api::control(33, "AlterConfigs", 0, 2, &alter_configs::SHAPE, alter_configs::answer),
     Api::control(35, "DescribeLogDirs", 1, 4, &describe_log_dirs::SHAPE, describe_log_dirs::answer),
@@ -166,6 +179,9 @@ pub(crate) static APIS: &[Api] = &[
     Api::waiting(47, "OffsetDelete", 0, 0, &offset_delete::SHAPE, offset_delete::answer),
     Api::control(57, "UpdateFeatures", 0, 2, &update_features::SHAPE, update_features::answer),
     Api::control(60, "DescribeCluster", 0, 2, &describe_cluster::SHAPE, describe_cluster::answer),
+    Api::control(61, "DescribeProducers", 0, 0, &describe_producers::SHAPE, describe_producers::answer),
+    Api::control(65, "DescribeTransactions", 0, 0, &describe_transactions::SHAPE, describe_transactions::answer),
+    Api::control(66, "ListTransactions", 0, 2, &list_transactions::SHAPE, list_transactions::answer),
     Api::control(74, "ListConfigResources", 0, 1, &list_config_resources::SHAPE, list_config_resources::answer),
     Api::control(75, "DescribeTopicPartitions", 0, 0, &describe_topic_partitions::SHAPE, describe_topic_partitions::answer),
 ];

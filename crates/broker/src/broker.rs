@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_coordinator::{Coordinators, Groups, Topic, Topics};
+use highwater_coordinator::{Coordinators, Groups, Topic, Topics, Transactions};
 use highwater_env::{Clock, Entropy, MemoryBudget};
 use highwater_log::Log;
 
@@ -34,6 +34,7 @@ pub struct Broker {
     pub(crate) log: Log,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) options: BrokerOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -93,11 +94,12 @@ impl Broker {
     ) -> Self {
         let budget = budget.child("broker", options.in_flight_bytes_max);
         let large_frames = budget.child("large requests", options.in_flight_bytes_max / 2);
-        let Coordinators { topics, groups } = coordinators;
+        let Coordinators { topics, groups, transactions } = coordinators;
         Self {
             log,
             topics,
             groups,
+            transactions,
             options,
             clock,
             entropy,
@@ -121,6 +123,7 @@ impl Broker {
     /// that nobody needs any more. To be called about every [`TICK`]; never waits.
     pub fn tick(&self) {
         self.groups.tick();
+        self.transactions.tick();
     }
 
     /// Takes one frame, its length field gone. Appends happen before this returns, so that frames

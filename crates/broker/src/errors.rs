@@ -1,6 +1,6 @@
 //! Kafka's error codes, and which of them tells a client what to do about our errors.
 
-use highwater_coordinator::{GroupRefusal, TopicError};
+use highwater_coordinator::{GroupRefusal, TopicError, TransactionError};
 use highwater_log::{AppendError, BatchError, ReadError};
 
 /// The codes of the APIs that are served, or are to be (kafka.apache.org/protocol#protocol_error_codes).
@@ -48,6 +48,7 @@ pub(crate) enum ErrorCode {
     InvalidTransactionTimeout = 50,
     ConcurrentTransactions = 51,
     TransactionCoordinatorFenced = 52,
+    TransactionalIdAuthorizationFailed = 53,
     SecurityDisabled = 54,
     OperationNotAttempted = 55,
     KafkaStorageError = 56,
@@ -201,5 +202,63 @@ pub(crate) fn topic_error(error: &TopicError) -> ErrorCode {
             tracing::error!("topic catalog: {error}");
             ErrorCode::KafkaStorageError
         }
+    }
+}
+
+/// The first version of most transactional requests whose clients know PRODUCER_FENCED (KIP-588).
+pub(crate) const PRODUCER_FENCED_SINCE: i16 = 2;
+
+/// The code for a change of a transaction that was refused or failed; `knows_fenced`: whether the
+/// client knows PRODUCER_FENCED.
+pub(crate) fn transaction_error(error: &TransactionError, knows_fenced: bool) -> ErrorCode {
+    match error {
+        TransactionError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+        TransactionError::InvalidTimeout { .. } => ErrorCode::InvalidTransactionTimeout,
+        TransactionError::InvalidProducerIdMapping { .. } => ErrorCode::InvalidProducerIdMapping,
+        TransactionError::Fenced { .. } if knows_fenced => ErrorCode::ProducerFenced,
+        TransactionError::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
+        TransactionError::InvalidState(_) | TransactionError::NotAdded => ErrorCode::InvalidTxnState,
+        TransactionError::Concurrent => ErrorCode::ConcurrentTransactions,
+        TransactionError::Unknown(_) => ErrorCode::TransactionalIdNotFound,
+        TransactionError::TooMany(_) => ErrorCode::CoordinatorNotAvailable,
+        TransactionError::Append(error) => coordinator_error(error),
+        TransactionError::Log(_)
+        | TransactionError::Topic(_)
+        | TransactionError::Read(_)
+        | TransactionError::BadRecord { .. } => {
+            tracing::error!("transaction: {error}");
+            ErrorCode::NotCoordinator
+        }
+    }
+}
+
+/// The code for a coordinator's append that failed: its clients try again where Kafka's would.
+fn coordinator_error(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Backpressure(_) | AppendError::DiskFull => ErrorCode::CoordinatorNotAvailable,
+        AppendError::Poisoned(_) | AppendError::Closed => ErrorCode::NotCoordinator,
+        other => append_error(other),
+    }
+}
+
+/// The code for a batch of a transaction that was refused. What a producer of that version would not
+/// try again is named so that it does.
+pub(crate) fn produce_error(error: &TransactionError, version: i16) -> ErrorCode {
+    const ABORTABLE_SINCE: i16 = 11;
+    const CONCURRENT_SINCE: i16 = 12;
+    match error {
+        TransactionError::NotAdded if version >= ABORTABLE_SINCE => ErrorCode::TransactionAbortable,
+        TransactionError::Concurrent if version < CONCURRENT_SINCE => ErrorCode::NotEnoughReplicas,
+        TransactionError::Append(error) => append_error(error),
+        other => transaction_error(other, false),
+    }
+}
+
+/// The code for offsets of a transaction that were refused.
+pub(crate) fn offset_commit_error(error: &TransactionError, version: i16) -> ErrorCode {
+    const ABORTABLE_SINCE: i16 = 4;
+    match error {
+        TransactionError::NotAdded if version >= ABORTABLE_SINCE => ErrorCode::TransactionAbortable,
+        other => transaction_error(other, false),
     }
 }

@@ -5,7 +5,18 @@ use std::sync::Arc;
 use highwater_env::{Clock, Entropy};
 use highwater_log::Log;
 
-use crate::{GroupError, GroupOptions, Groups, Topics};
+use crate::{GroupError, GroupOptions, Groups, Topics, TransactionError, TransactionOptions, Transactions};
+
+/// One of the coordinators cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorsError {
+    /// The groups.
+    #[error("consumer groups: {0}")]
+    Groups(#[from] GroupError),
+    /// The transactions.
+    #[error("transactions: {0}")]
+    Transactions(#[from] TransactionError),
+}
 
 /// What clients share through a broker besides records. Cheap handles.
 #[derive(Clone)]
@@ -14,6 +25,8 @@ pub struct Coordinators {
     pub topics: Topics,
     /// Consumer groups and the offsets they commit.
     pub groups: Groups,
+    /// Transactions of producers.
+    pub transactions: Transactions,
 }
 
 impl Coordinators {
@@ -26,7 +39,7 @@ impl Coordinators {
         topics: Topics,
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
-    ) -> Result<Self, GroupError> {
+    ) -> Result<Self, CoordinatorsError> {
         let groups = Groups::open(
             log.clone(),
             topics.clone(),
@@ -34,6 +47,14 @@ impl Coordinators {
             Arc::clone(entropy),
             GroupOptions::default(),
         )?;
-        Ok(Self { topics, groups })
+        let transactions = Transactions::open(
+            log.clone(),
+            topics.clone(),
+            groups.clone(),
+            Arc::clone(clock),
+            Arc::clone(entropy),
+            TransactionOptions::default(),
+        )?;
+        Ok(Self { topics, groups, transactions })
     }
 }

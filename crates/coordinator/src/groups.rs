@@ -107,6 +107,11 @@ impl Groups {
         self.0.partition()
     }
 
+    /// Whether `tp` is [`Groups::partition`].
+    pub(crate) fn is_partition(&self, tp: TopicPartition) -> bool {
+        self.0.topics.get(OFFSETS_TOPIC).is_some_and(|topic| topic.partition(0) == tp)
+    }
+
     /// Does what is due by now: removes members that stayed silent, ends rebalances that took too
     /// long, forgets expired offsets. To be called about every 100 ms; never waits.
     pub fn tick(&self) {

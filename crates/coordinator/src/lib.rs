@@ -11,9 +11,10 @@ mod coordinators;
 mod groups;
 mod topic_config;
 mod topics;
+mod transactions;
 mod writer;
 
-pub use coordinators::Coordinators;
+pub use coordinators::{Coordinators, CoordinatorsError};
 pub use groups::{
     CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupError, GroupOptions,
     GroupOverview, GroupRefusal, Groups, JoinRefused, JoinRequest, Joined, JoinedMember, Leaving,
@@ -22,4 +23,9 @@ pub use groups::{
 };
 pub use topic_config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
 pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, is_internal};
+pub use transactions::{
+    COORDINATOR_EPOCH, PendingChange, ProducerIdentity, TRANSACTION_TOPIC, TransactionDescription,
+    TransactionError, TransactionFilter, TransactionOptions, TransactionResult, TransactionState,
+    TransactionStats, TransactionVersion, Transactions,
+};
 pub use writer::{LogTopicWriter, NewRecord, TopicWriter, WriteError, Written, partition_for_key};

@@ -2,15 +2,24 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiVersionsResponse;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 
-use crate::api::{APIS, encode};
+use crate::api::{APIS, encode, text as string};
 use crate::errors::ErrorCode;
 use crate::guard::{Shape, text};
 use crate::request::{Refusal, Request};
 
-/// Features in force, with their level (KIP-584).
-pub(crate) const FEATURES: [(&str, i16); 0] = [];
+/// Features in force, with the highest level known (KIP-584). Level 0 is known of all.
+///
+/// - `transaction.version` 2: records add their partitions to the transaction, its end raises the
+///   producer's epoch (KIP-890).
+pub(crate) const FEATURES: [(&str, i16); 1] = [("transaction.version", 2)];
+/// Features never change.
+const FEATURES_EPOCH: i64 = 0;
+/// The first version that tells features.
+const FEATURES_SINCE: i16 = 3;
+/// The first version whose clients take a feature known from level 0 on (KAFKA-17011).
+const LEVEL_ZERO_SINCE: i16 = 4;
 
 pub(crate) static SHAPE: Shape = Shape { flexible_since: 3, fields: &[text().since(3), text().since(3)] };
 
@@ -29,5 +38,26 @@ pub(crate) fn answer(request: &Request) -> Result<Bytes, Refusal> {
             .with_max_version(api.max)
     });
     let answer = ApiVersionsResponse::default().with_error_code(code.code()).with_api_keys(ranges.collect());
-    encode(&answer, if known { request.version } else { 0 })
+    let version = if known { request.version } else { 0 };
+    encode(&with_features(answer, version), version)
+}
+
+fn with_features(answer: ApiVersionsResponse, version: i16) -> ApiVersionsResponse {
+    if version < FEATURES_SINCE {
+        return answer;
+    }
+    let supported = FEATURES
+        .iter()
+        .filter(|_| version >= LEVEL_ZERO_SINCE)
+        .map(|(name, level)| SupportedFeatureKey::default().with_name(string(name)).with_max_version(*level));
+    let finalized = FEATURES.iter().map(|(name, level)| {
+        FinalizedFeatureKey::default()
+            .with_name(string(name))
+            .with_max_version_level(*level)
+            .with_min_version_level(*level)
+    });
+    answer
+        .with_supported_features(supported.collect())
+        .with_finalized_features_epoch(FEATURES_EPOCH)
+        .with_finalized_features(finalized.collect())
 }

@@ -45,10 +45,13 @@ pub struct ParkedFetch {
 struct Slice {
     index: i32,
     tp: Option<TopicPartition>,
+    from: Offset,
     next_offset: Offset,
     bytes_left: usize,
     code: ErrorCode,
     bounds: Bounds,
+    /// Producer id and first offset of aborted transactions among the batches.
+    aborted: Vec<(i64, Offset)>,
     batches: Vec<Bytes>,
 }
 
@@ -65,10 +68,12 @@ impl ParkedFetch {
             let slices = topic.partitions.iter().map(|asked| Slice {
                 index: asked.index,
                 tp: id.ok().map(|topic| TopicPartition { topic, partition: asked.index }),
+                from: asked.offset,
                 next_offset: asked.offset,
                 bytes_left: usize::try_from(asked.max_bytes).unwrap_or(0),
                 code: id.err().unwrap_or(ErrorCode::None),
                 bounds: PartitionAnswer::NO_BOUNDS,
+                aborted: Vec::new(),
                 batches: Vec::new(),
             });
             let slices = slices.collect();
@@ -104,16 +109,29 @@ impl ParkedFetch {
                 continue;
             }
             match self.broker.log.read(tp, slice.next_offset, room) {
-                Ok(range) => {
+                Ok(mut range) => {
+                    // Records of an open transaction neither go into the answer nor end the wait.
+                    let end = slice.end(&range.bounds, self.form);
+                    range.batches.retain(|batch| batch.base_offset() < end);
                     let more = range.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
                     if hold(&self.broker, &mut self.held, self.bytes + more).is_err() {
                         self.starved = true;
                         return;
                     }
-                    slice.take(range, self.form.committed_only);
+                    slice.take(range);
                     self.bytes += more;
                 }
                 Err(error) => slice.fail(read_error(&error)),
+            }
+            if self.form.committed_only && !slice.batches.is_empty() {
+                // All that began below the last stable offset has ended by now.
+                match self.broker.log.aborted_transactions(tp, slice.from, slice.next_offset) {
+                    Ok(aborted) => {
+                        slice.aborted =
+                            aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect();
+                    }
+                    Err(error) => slice.fail(read_error(&error)),
+                }
             }
         }
     }
@@ -175,6 +193,7 @@ impl ParkedFetch {
                 index: slice.index,
                 code: slice.code.code(),
                 bounds: slice.bounds,
+                aborted: std::mem::take(&mut slice.aborted),
                 batches: std::mem::take(&mut slice.batches),
             });
             (&*topic, answers.collect())
@@ -200,13 +219,9 @@ impl Slice {
         if form.committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
     }
 
-    fn take(&mut self, range: ReadRange, committed_only: bool) {
+    fn take(&mut self, range: ReadRange) {
         self.bounds = range.bounds;
-        let end = if committed_only { range.bounds.last_stable_offset } else { range.bounds.high_watermark };
         for batch in range.batches {
-            if batch.base_offset() >= end {
-                break;
-            }
             self.next_offset = batch.next_offset();
             self.bytes_left = self.bytes_left.saturating_sub(batch.bytes().len());
             self.batches.push(batch.bytes().clone());
@@ -217,6 +232,7 @@ impl Slice {
         self.code = code;
         // Records read before the failure are sent by the next request, if they are still there.
         self.batches.clear();
+        self.aborted.clear();
         self.bounds = PartitionAnswer::NO_BOUNDS;
     }
 }

@@ -2,6 +2,8 @@
 //! understands lz4, and compresses nothing without it.
 
 use bytes::Bytes;
+use highwater_coordinator::TopicError;
+use highwater_env::TopicPartition;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 
@@ -22,7 +24,11 @@ const BATCHED_SINCE: i16 = 4;
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: FindCoordinatorRequest = request.decode()?;
     let known = matches!(asked.key_type, GROUP | TRANSACTION);
-    let ready = asked.key_type != GROUP || offsets_topic_is_there(broker);
+    let ready = match asked.key_type {
+        GROUP => is_there(broker.groups.partition()),
+        TRANSACTION => is_there(broker.transactions.partition()),
+        _ => true,
+    };
     let (code, node, host, port) = if !ready {
         broker.count_error();
         (ErrorCode::CoordinatorNotAvailable, -1, "", 0)
@@ -52,9 +58,8 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
     encode(&answer, request.version)
 }
 
-/// Makes the topic of the groups' records, if it is missing: whoever looks for a coordinator is about
-/// to need it.
-fn offsets_topic_is_there(broker: &Broker) -> bool {
-    let partition = broker.groups.partition();
-    partition.inspect_err(|error| tracing::error!("topic of the groups' records: {error}")).is_ok()
+/// Whether the topic of the coordinator's records could be made, if it was missing: whoever looks for
+/// a coordinator is about to need it.
+fn is_there(partition: Result<TopicPartition, TopicError>) -> bool {
+    partition.inspect_err(|error| tracing::error!("topic of a coordinator's records: {error}")).is_ok()
 }

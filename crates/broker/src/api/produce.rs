@@ -14,13 +14,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use highwater_coordinator::Topic;
+use highwater_coordinator::{Topic, TransactionError, TransactionVersion};
 use highwater_env::TopicPartition;
 use highwater_log::{AppendError, LogBatch, Ticket};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::api::TopicRef;
 use crate::broker::{Answer, Broker};
-use crate::errors::{ErrorCode, Refused, append_error};
+use crate::errors::{ErrorCode, Refused, append_error, produce_error};
 use crate::request::{Refusal, Request};
 use crate::response::Response;
 use check::{BadBatch, Checked};
@@ -30,10 +31,14 @@ use codec::{PartitionAnswer, ProduceRequest};
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// The first version whose records add their partitions to the transaction (KIP-890).
+const ADDS_PARTITIONS_SINCE: i16 = 12;
+
 /// A Produce on its way.
 pub struct ParkedProduce {
     broker: Arc<Broker>,
     request: Request,
+    transactional_id: Option<StrBytes>,
     acks: i16,
     deadline: Duration,
     topics: Vec<(TopicRef, Vec<Append>)>,
@@ -66,6 +71,7 @@ impl ParkedProduce {
         // The records are held by their batches from here on, not by the frame.
         request.release();
         let refused = refuse_all(&asked);
+        let transactional = asked.transactional_id.is_some();
         let topics = asked.topics.into_iter().map(|asked| {
             let topic = match &refused {
                 Some(refused) => Err(refused.clone()),
@@ -77,7 +83,7 @@ impl ParkedProduce {
                     topic.as_ref().map_err(|refused| BadBatch::from(refused.clone())).and_then(|topic| {
                         check::check(broker, topic, (index, partition.records), request.version)
                     });
-                let ready = ready.and_then(refuse_transactional);
+                let ready = ready.and_then(|checked| check_transactional(transactional, checked));
                 match ready {
                     Ok(Checked { tp, batch, append_time_ms }) => {
                         Append { index, append_time_ms, state: AppendState::Ready(tp, batch) }
@@ -91,7 +97,14 @@ impl ParkedProduce {
         let topics = topics.collect();
         let timeout = Duration::from_millis(u64::try_from(asked.timeout_ms).unwrap_or(0));
         let deadline = broker.clock.monotonic() + timeout.clamp(TIMEOUT_MIN, TIMEOUT_MAX);
-        let mut parked = Self { broker: Arc::clone(broker), request, acks: asked.acks, deadline, topics };
+        let mut parked = Self {
+            broker: Arc::clone(broker),
+            request,
+            transactional_id: asked.transactional_id,
+            acks: asked.acks,
+            deadline,
+            topics,
+        };
         parked.submit();
         Ok(parked)
     }
@@ -99,12 +112,24 @@ impl ParkedProduce {
     /// Appends what is not appended yet. Stops at the first batch for which the log has no room,
     /// so that batches keep their order.
     pub(crate) fn submit(&mut self) {
+        let (broker, version) = (&self.broker, self.request.version);
+        let speaks = match version < ADDS_PARTITIONS_SINCE {
+            true => TransactionVersion::One,
+            false => TransactionVersion::Two,
+        };
         for append in self.topics.iter_mut().flat_map(|(_, appends)| appends) {
             let AppendState::Ready(tp, batch) = &append.state else { continue };
-            append.state = match self.broker.log.append(*tp, batch.clone()) {
+            let appended = match self.transactional_id.as_deref().filter(|_| batch.is_transactional()) {
+                Some(id) => broker.transactions.append(id, speaks, *tp, batch.clone()),
+                None => broker.log.append(*tp, batch.clone()).map_err(TransactionError::from),
+            };
+            append.state = match appended {
                 Ok(ticket) => AppendState::Taken(*tp, ticket),
-                Err(AppendError::Backpressure(_)) => return,
-                Err(error) => AppendState::Failed(refused(&error)),
+                Err(TransactionError::Append(AppendError::Backpressure(_))) => return,
+                Err(error) => {
+                    let refused = Refused::new(produce_error(&error, version), error.to_string());
+                    AppendState::Failed(refused.into())
+                }
             };
         }
     }
@@ -220,16 +245,15 @@ fn refuse_all(asked: &ProduceRequest) -> Option<Refused> {
     if !(-1..=1).contains(&asked.acks) {
         return Some(Refused::new(ErrorCode::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
     }
-    if asked.transactional_id.is_some() {
-        return Some(Refused::new(ErrorCode::InvalidTxnState, "transactions are not supported yet"));
-    }
     None
 }
 
-/// A transactional batch: not yet.
-fn refuse_transactional(checked: Checked) -> Result<Checked, BadBatch> {
-    if checked.batch.is_transactional() {
-        return Err(Refused::new(ErrorCode::InvalidTxnState, "transactions are not supported yet").into());
+/// A transactional batch comes with a transactional id. (Kafka sees in this a client that may not use
+/// the id; the other way round is taken, for the batch is not part of any transaction.)
+fn check_transactional(transactional: bool, checked: Checked) -> Result<Checked, BadBatch> {
+    if checked.batch.is_transactional() && !transactional {
+        let why = "a transactional batch without a transactional id";
+        return Err(Refused::new(ErrorCode::TransactionalIdAuthorizationFailed, why).into());
     }
     Ok(checked)
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod gate;
 mod produce_configs;
+mod transactions;
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -22,6 +23,7 @@ use crate::guard::tests::{Writer, shape_of};
 use crate::listener::Listener;
 use crate::options::BrokerOptions;
 use crate::request::Refusal;
+use crate::wire::{WireReader, WireWriter};
 
 struct Fixture {
     broker: Arc<Broker>,
@@ -63,6 +65,19 @@ impl Fixture {
             Answer::Silent => Ok(Bytes::new()),
             Answer::Close(refusal) => Err(refusal),
         }
+    }
+
+    /// Asks in a version that is classic or flexible; the answer from its first field on.
+    fn call(&self, key: i16, version: i16, write: impl FnOnce(&mut WireWriter)) -> WireReader {
+        let api = APIS.iter().find(|api| api.key == key).unwrap();
+        let mut writer = WireWriter::new(api.flexible(version));
+        write(&mut writer);
+        writer.tags();
+        let mut answer = self.ask(key, version, &writer.finish().concat()).unwrap();
+        if api.flexible_response_header(version) {
+            assert_eq!(answer.get_u8(), 0);
+        }
+        WireReader::new(answer, api.flexible(version))
     }
 
     fn settle(&self, handled: Handled) -> Answer {

@@ -1,14 +1,16 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_env::{Entropy, SeededEntropy};
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, DescribeTransactionsRequest, ElectLeadersRequest, EndTxnRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use kafka_protocol::protocol::Decodable;
 
@@ -132,6 +134,14 @@ fn decoded_by_crate(key: i16, version: i16, body: &Bytes) -> Result<usize, Strin
         20 => left::<DeleteTopicsRequest>(version, body),
         21 => left::<DeleteRecordsRequest>(version, body),
         22 => left::<InitProducerIdRequest>(version, body),
+        24 => left::<AddPartitionsToTxnRequest>(version, body),
+        25 => left::<AddOffsetsToTxnRequest>(version, body),
+        28 => left::<TxnOffsetCommitRequest>(version, body),
+        26 => left::<EndTxnRequest>(version, body),
+        27 => left::<WriteTxnMarkersRequest>(version, body),
+        61 => left::<DescribeProducersRequest>(version, body),
+        65 => left::<DescribeTransactionsRequest>(version, body),
+        66 => left::<ListTransactionsRequest>(version, body),
         32 => left::<DescribeConfigsRequest>(version, body),
         33 => left::<AlterConfigsRequest>(version, body),
         35 => left::<DescribeLogDirsRequest>(version, body),

@@ -140,6 +140,8 @@ fn millis(nanos: u128) -> u64 {
 pub(super) fn samples(node: &LocalNode) -> Vec<Sample> {
     let log = node.log.stats();
     let seconds = |ns: u64| std::time::Duration::from_nanos(ns).as_secs_f64();
+    let open = node.coordinators.transactions.stats();
+    let oldest_ms = u64::try_from(open.oldest_open_ms).unwrap_or(0);
     let mut samples = vec![
         Sample::count("highwater_env_memory_used_bytes", node.budget.used()),
         Sample::count("highwater_env_memory_limit_bytes", node.budget.bytes_max()),
@@ -147,6 +149,11 @@ pub(super) fn samples(node: &LocalNode) -> Vec<Sample> {
         Sample::count("highwater_log_appended_bytes_total", log.bytes),
         Sample::count("highwater_log_syncs_total", log.groups),
         Sample::new("highwater_log_sync_seconds_total", seconds(log.sync_ns)),
+        Sample::count("highwater_coordinator_open_transactions_count", open.open as u64),
+        Sample::new(
+            "highwater_coordinator_oldest_transaction_seconds",
+            std::time::Duration::from_millis(oldest_ms).as_secs_f64(),
+        ),
     ];
     if let Some(broker) = node.broker.get() {
         let stats = broker.stats();

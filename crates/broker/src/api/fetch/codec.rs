@@ -8,7 +8,7 @@
 //!           | [forgotten topic: name or id | [partition i32]] (7..) | rack (11..)
 //! response: throttle ms i32 | error i16, session id i32 (7..)
 //!           | [topic: name or id | [partition i32 | error i16 | high watermark i64
-//!              | last stable offset i64 | log start offset i64 (5..) | [aborted transactions]
+//!              | last stable offset i64 | log start offset i64 (5..) | [aborted: producer id i64 | first offset i64]
 //!              | preferred replica i32 (11..) | records]]
 //! ```
 
@@ -108,6 +108,8 @@ pub(crate) struct PartitionAnswer {
     pub(crate) index: i32,
     pub(crate) code: i16,
     pub(crate) bounds: Bounds,
+    /// Producer id and first offset of each transaction among the records that was aborted.
+    pub(crate) aborted: Vec<(i64, i64)>,
     pub(crate) batches: Vec<Bytes>,
 }
 
@@ -151,8 +153,13 @@ pub(crate) fn write<'a>(
             if form.version >= 5 {
                 writer.i64(partition.bounds.log_start_offset);
             }
-            // Aborted transactions: null unless the consumer skips them itself.
-            writer.len(form.committed_only.then_some(0));
+            // Null unless the consumer skips them itself.
+            writer.len(form.committed_only.then_some(partition.aborted.len()));
+            for (producer_id, first_offset) in partition.aborted.iter().filter(|_| form.committed_only) {
+                writer.i64(*producer_id);
+                writer.i64(*first_offset);
+                writer.tags();
+            }
             if form.version >= 11 {
                 writer.i32(NO_PREFERRED_REPLICA);
             }

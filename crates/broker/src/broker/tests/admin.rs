@@ -8,19 +8,6 @@ const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
 impl Fixture {
-    /// Asks in a version that is classic or flexible; the answer from its first field on.
-    fn call(&self, key: i16, version: i16, write: impl FnOnce(&mut WireWriter)) -> WireReader {
-        let api = APIS.iter().find(|api| api.key == key).unwrap();
-        let mut writer = WireWriter::new(api.flexible(version));
-        write(&mut writer);
-        writer.tags();
-        let mut answer = self.ask(key, version, &writer.finish().concat()).unwrap();
-        if api.flexible_response_header(version) {
-            assert_eq!(answer.get_u8(), 0);
-        }
-        WireReader::new(answer, api.flexible(version))
-    }
-
     /// DeleteRecords in version 1: (low watermark, error code).
     fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> (i64, i16) {
         let mut answer = self.call(21, 1, |w| {
@@ -427,7 +414,12 @@ fn what_one_node_cannot_do_is_answered_properly() {
     });
     answer.skip(4).unwrap();
     assert_eq!(answer.i16(), Ok(ErrorCode::InvalidUpdateVersion.code()));
-    // ListConfigResources: the topic and the broker.
+}
+
+#[test]
+fn config_resources_are_topics_and_the_broker() {
+    let node = fixture();
+    node.create("t");
     let mut answer = node.call(74, 1, |w| w.len(Some(0)));
     answer.skip(4 + 2).unwrap();
     let resources = answer.array(1, |r| {

@@ -2,8 +2,8 @@ use bytes::{Bytes, BytesMut};
 use expect_test::expect;
 use highwater_env::TopicId;
 use highwater_log::Bounds;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{FetchResponse, TopicName};
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -136,6 +136,7 @@ proptest! {
         codes in any::<[i16; 2]>(),
         offsets in any::<[i64; 4]>(),
         committed_only in any::<bool>(),
+        aborted in prop::collection::vec(any::<(i64, i64)>(), 0..3),
         batches in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..4),
         partitions in 0..4i32,
     ) {
@@ -145,11 +146,21 @@ proptest! {
         let topic = topic_ref(version, id);
         let flexible = version >= FLEXIBLE_SINCE;
         let answers: Vec<_> = (0..partitions).map(|index| PartitionAnswer {
-            index, code, bounds, batches: batches.iter().cloned().map(Bytes::from).collect(),
+            index,
+            code,
+            bounds,
+            aborted: aborted.clone(),
+            batches: batches.iter().cloned().map(Bytes::from).collect(),
         }).collect();
         let form = Form { version, flexible, committed_only };
         let ours: Bytes = write(form, top_code, [(&topic, answers)].into_iter()).concat().into();
 
+        let aborted = aborted.iter().map(|(producer_id, first_offset)| {
+            AbortedTransaction::default()
+                .with_producer_id(ProducerId(*producer_id))
+                .with_first_offset(*first_offset)
+        });
+        let aborted: Vec<_> = aborted.collect();
         let partitions = (0..partitions).map(|index| {
             PartitionData::default()
                 .with_partition_index(index)
@@ -157,7 +168,7 @@ proptest! {
                 .with_high_watermark(high_watermark)
                 .with_last_stable_offset(last_stable_offset)
                 .with_log_start_offset(log_start_offset)
-                .with_aborted_transactions(committed_only.then(Vec::new))
+                .with_aborted_transactions(committed_only.then(|| aborted.clone()))
                 .with_records(Some(batches.concat().into()))
         });
         let theirs = FetchableTopicResponse::default().with_partitions(partitions.collect());
@@ -175,7 +186,7 @@ proptest! {
 fn golden(version: i16, expected: &expect_test::Expect) {
     let bounds = Bounds { log_start_offset: 1, last_stable_offset: 2, high_watermark: 3, log_end_offset: 4 };
     let batches = vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")];
-    let answer = PartitionAnswer { index: 1, code: 0, bounds, batches };
+    let answer = PartitionAnswer { index: 1, code: 0, bounds, aborted: vec![(8, 9)], batches };
     let form = Form { version, flexible: version >= FLEXIBLE_SINCE, committed_only: false };
     let bytes = write(form, 0, [(&topic_ref(version, 7), vec![answer])].into_iter()).concat();
     expected.assert_eq(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
@@ -211,6 +222,7 @@ fn batches_are_not_copied() {
         index: 0,
         code: 0,
         bounds: PartitionAnswer::NO_BOUNDS,
+        aborted: Vec::new(),
         batches: vec![batch.clone(), batch.clone()],
     };
     let form = Form { version: 12, flexible: true, committed_only: true };
