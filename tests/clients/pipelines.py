@@ -39,7 +39,7 @@ class Job(Client):
 
     def read(self, target, name):
         return self.tool(target, "kafka-console-consumer", "--topic", name, "--from-beginning", "--isolation-level",
-                         "read_committed", "--timeout-ms", "5000").split()
+                         "read_committed", "--timeout-ms", "15000").split()
 
     def job(self, *arguments):
         opens = [word for package in self.opens for word in ("--add-opens", f"{package}=ALL-UNNAMED")]
