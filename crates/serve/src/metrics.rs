@@ -80,7 +80,10 @@ pub const METRICS: &[Metric] = &[
     gauge("highwater_coordinator_partition_start_offset", "First offset that still exists."),
     gauge("highwater_coordinator_partition_end_offset", "The high watermark: records below are durable."),
     gauge("highwater_coordinator_open_transactions_count", "Transactions that are open."),
-    gauge("highwater_coordinator_oldest_transaction_seconds", "How long the oldest open transaction is open."),
+    gauge(
+        "highwater_coordinator_oldest_transaction_seconds",
+        "How long the oldest open transaction is open.",
+    ),
     gauge("highwater_pipeline_state_info", "1 for the state a pipeline is in."),
     gauge("highwater_pipeline_epoch_count", "Last committed epoch."),
     gauge("highwater_pipeline_epoch_seconds", "Duration of the last epoch, from barrier to commit."),

@@ -135,15 +135,21 @@ fn refusals_say_what_was_expected() {
     );
     check_error(
         &[("segment.bytes", "14")],
-        expect!["Invalid value 14 for configuration segment.bytes: expected a 32-bit number of at least 1048576"],
+        expect![
+            "Invalid value 14 for configuration segment.bytes: expected a 32-bit number of at least 1048576"
+        ],
     );
     check_error(
         &[("cleanup.policy", "compress")],
-        expect!["Invalid value compress for configuration cleanup.policy: expected compact or delete, or both, each once"],
+        expect![
+            "Invalid value compress for configuration cleanup.policy: expected compact or delete, or both, each once"
+        ],
     );
     check_error(
         &[("compression.type", "none")],
-        expect!["Invalid value none for configuration compression.type: expected one of uncompressed, zstd, lz4, snappy, gzip, producer"],
+        expect![
+            "Invalid value none for configuration compression.type: expected one of uncompressed, zstd, lz4, snappy, gzip, producer"
+        ],
     );
     check_error(
         &[("min.cleanable.dirty.ratio", "2")],

@@ -155,7 +155,10 @@ fn refused_alterations_change_nothing() {
     let disk = SimDisk::new(1);
     let topics = open(&disk, 1);
     let before = topics.create("t", 2, BTreeMap::new()).unwrap();
-    check(topics.create("u", 1, configs(&[("colour", "blue")])), expect!["Unknown topic config name: colour"]);
+    check(
+        topics.create("u", 1, configs(&[("colour", "blue")])),
+        expect!["Unknown topic config name: colour"],
+    );
     assert_eq!(topics.get("u"), None);
     let set = |name: &'static str, value: &'static str| {
         topics.alter_configs("t", |configs| {

@@ -132,7 +132,7 @@ impl Fixture {
         let code = answer.i16().unwrap();
         let next = if version >= 5 { (answer.i64().unwrap(), answer.i16().unwrap()) } else { (-1, -1) };
         answer.tags().unwrap();
-        answer.end().unwrap();
+        assert!(answer.into_rest().is_empty());
         (code, next)
     }
 
