@@ -12,6 +12,7 @@ mod node;
 mod producer;
 mod records;
 mod stage;
+mod transactional;
 mod wire;
 
 use std::io::Write;
@@ -25,6 +26,7 @@ use crate::history::{Action, Isolation, Report, Stage as Outcome, check, read_fi
 use consumer::DIRECTOR;
 use node::{Node, Program};
 use stage::{Stage, Turn};
+use transactional::Identity;
 
 const TOPIC: &str = "soak";
 const HISTORY_FILE: &str = "history.jsonl";
@@ -48,6 +50,8 @@ pub struct SoakOptions {
     pub partitions: i32,
     /// Idempotent producers.
     pub producers: usize,
+    /// Transactional producers, every other one in the second version of the protocol.
+    pub transactional: usize,
     /// A node is killed at most this many ms after it became ready.
     pub kill_after_ms_max: u64,
 }
@@ -75,6 +79,11 @@ pub fn run(options: &SoakOptions, out: &mut impl Write) -> Result<Outcomes> {
     std::thread::scope(|scope| {
         for _ in 0..options.producers {
             scope.spawn(|| client(&stage, "producer", || producer::run(&stage)));
+        }
+        for number in 0..options.transactional {
+            let (stage, identity) =
+                (&stage, Identity { id: format!("soak-{number}"), second: number % 2 == 1 });
+            scope.spawn(move || client(stage, &identity.id, || transactional::run(stage, &identity)));
         }
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             let stage = &stage;
@@ -160,7 +169,8 @@ impl Director<'_> {
     /// Lets the clients finish, reads everything, and judges the whole history from its file.
     fn judge(&self) -> Result<Report> {
         self.stage.set_turn(Turn::Rest);
-        self.stage.wait_for_rest(self.options.producers + 2)?;
+        let producers = self.options.producers + self.options.transactional;
+        self.stage.wait_for_rest(producers + 2)?;
         consumer::read_all(self.stage)?;
         let mut failure = None;
         let events = read_file(&self.history)?;

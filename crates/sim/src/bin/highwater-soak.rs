@@ -21,11 +21,12 @@ fn main() -> Result<ExitCode> {
     let mut options = SoakOptions {
         rounds: 500,
         time_max: Duration::from_secs(60 * 60),
-        check_every: 50,
+        check_every: 125,
         dir: PathBuf::new(),
         seed: OsEntropy::new().next_u64(),
         partitions: 6,
-        producers: 4,
+        producers: 3,
+        transactional: 4,
         kill_after_ms_max: 1_000,
     };
     let mut arguments = std::env::args().skip(1);

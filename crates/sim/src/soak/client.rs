@@ -183,6 +183,55 @@ impl Connection {
         Ok(produced)
     }
 
+    /// AddPartitionsToTxn, version 0: an error code for each partition.
+    pub(super) fn add_partitions(
+        &mut self,
+        transactional_id: &str,
+        producer: ProducerId,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<Vec<i16>> {
+        let mut body = Body::classic();
+        body.text(Some(transactional_id)).i64(producer.id).i16(producer.epoch).array(1).text(Some(topic));
+        body.array(partitions.len());
+        for partition in partitions {
+            body.i32(*partition);
+        }
+        let mut answer = self.call(24, 0, &body)?;
+        answer.i32()?;
+        let mut codes = Vec::new();
+        for _ in 0..answer.array()? {
+            answer.text()?;
+            for _ in 0..answer.array()? {
+                answer.i32()?;
+                codes.push(answer.i16()?);
+            }
+        }
+        Ok(codes)
+    }
+
+    /// EndTxn, version 1 or 5: who the producer is from now on.
+    ///
+    /// # Errors
+    /// If the connection breaks; inside: Kafka's error code.
+    pub(super) fn end_transaction(
+        &mut self,
+        transactional_id: &str,
+        producer: ProducerId,
+        commit: bool,
+        second: bool,
+    ) -> Result<Result<ProducerId, i16>> {
+        let mut body = if second { Body::flexible() } else { Body::classic() };
+        body.text(Some(transactional_id)).i64(producer.id).i16(producer.epoch).i8(i8::from(commit)).tags();
+        let mut answer = self.call(26, if second { 5 } else { 1 }, &body)?;
+        answer.i32()?;
+        match answer.i16()? {
+            code::NONE if second => Ok(Ok(ProducerId { id: answer.i64()?, epoch: answer.i16()? })),
+            code::NONE => Ok(Ok(producer)),
+            code => Ok(Err(code)),
+        }
+    }
+
     /// Fetch, version 5.
     pub(super) fn fetch(
         &mut self,

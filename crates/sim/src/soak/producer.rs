@@ -10,6 +10,7 @@ use highwater_env::{Entropy, SeededEntropy};
 use super::client::{Connection, Produced, ProducerId, code};
 use super::records::encode;
 use super::stage::Stage;
+use super::transactional::Identity;
 use crate::history::{Action, Stage as Outcome, Value};
 
 /// As many as Kafka allows an idempotent producer.
@@ -35,25 +36,37 @@ pub(super) struct Session {
     pub(super) process: u64,
     pub(super) producer: ProducerId,
     /// The next sequence, by partition.
-    pub(super) sequences: HashMap<i32, i32>,
+    sequences: HashMap<i32, i32>,
+    transactional: Option<Identity>,
 }
 
 impl Session {
-    pub(super) fn new(stage: &Stage, producer: ProducerId) -> Self {
-        Self { process: stage.new_process(), producer, sequences: HashMap::new() }
+    pub(super) fn new(stage: &Stage, producer: ProducerId, transactional: Option<Identity>) -> Self {
+        Self { process: stage.new_process(), producer, sequences: HashMap::new(), transactional }
+    }
+
+    pub(super) fn transactional_id(&self) -> Option<&str> {
+        self.transactional.as_ref().map(|identity| &identity.id[..])
+    }
+
+    /// Whether it speaks the second version of transactions.
+    pub(super) fn is_second(&self) -> bool {
+        self.transactional.as_ref().is_some_and(|identity| identity.second)
+    }
+
+    /// Where the epoch is new, sequences begin anew.
+    pub(super) fn go_on_as(&mut self, producer: ProducerId) {
+        if self.producer != producer {
+            self.producer = producer;
+            self.sequences.clear();
+        }
     }
 
     /// A batch of fresh values, written down as about to be sent.
-    pub(super) fn batch(
-        &mut self,
-        stage: &Stage,
-        entropy: &SeededEntropy,
-        partition: i32,
-        transactional: bool,
-    ) -> Result<Batch> {
+    pub(super) fn batch(&mut self, stage: &Stage, entropy: &SeededEntropy, partition: i32) -> Result<Batch> {
         let values = stage.new_values(entropy);
         let sequence = self.sequences.entry(partition).or_insert(0);
-        let bytes = encode(self.producer, *sequence, transactional, &values);
+        let bytes = encode(stage.now_ms(), self.producer, *sequence, self.transactional.is_some(), &values);
         *sequence = sequence.wrapping_add(i32::try_from(values.len())?) & i32::MAX;
         let op = stage.new_op();
         let values: Vec<Value> = values.into_iter().map(|(value, _)| value).collect();
@@ -128,7 +141,7 @@ fn begin(stage: &Stage, connection: &mut Option<Connection>) -> Result<Option<Se
     match open.init_producer(None) {
         Ok(Ok(producer)) => {
             *connection = Some(open);
-            Ok(Some(Session::new(stage, producer)))
+            Ok(Some(Session::new(stage, producer, None)))
         }
         Ok(Err(code)) => bail!("no producer id: error code {code}"),
         Err(_) => Ok(None),
@@ -136,12 +149,16 @@ fn begin(stage: &Stage, connection: &mut Option<Connection>) -> Result<Option<Se
 }
 
 /// Requests to have under way together, each with a batch for some partitions.
-fn window(stage: &Stage, entropy: &SeededEntropy, session: &mut Session) -> Result<Vec<Vec<Batch>>> {
+pub(super) fn window(
+    stage: &Stage,
+    entropy: &SeededEntropy,
+    session: &mut Session,
+) -> Result<Vec<Vec<Batch>>> {
     let partitions: Vec<i32> = (0..stage.partitions).filter(|_| entropy.below(3) == 0).collect();
     let requests = 1 + entropy.below(IN_FLIGHT_MAX);
     (0..requests)
         .map(|_| {
-            let batch = |partition: &i32| session.batch(stage, entropy, *partition, false);
+            let batch = |partition: &i32| session.batch(stage, entropy, *partition);
             partitions.iter().map(batch).collect::<Result<Vec<_>>>()
         })
         .filter(|request| request.as_ref().map_or(true, |batches| !batches.is_empty()))
@@ -149,7 +166,7 @@ fn window(stage: &Stage, entropy: &SeededEntropy, session: &mut Session) -> Resu
 }
 
 /// Sends until all is acknowledged; false if the session was given up.
-fn deliver(
+pub(super) fn deliver(
     stage: &Stage,
     entropy: &SeededEntropy,
     session: &Session,
@@ -199,11 +216,12 @@ fn attempt(
     window: &mut Vec<Vec<Batch>>,
     connection: &mut Connection,
 ) -> Result<Link> {
+    let second = session.is_second();
     let mut sent = 0;
     for request in window.iter() {
         let batches: Vec<(i32, &[u8])> =
             request.iter().map(|batch| (batch.partition, &batch.bytes[..])).collect();
-        let body = Connection::produce_body(false, None, &stage.topic, &batches);
+        let body = Connection::produce_body(second, session.transactional_id(), &stage.topic, &batches);
         if connection.send_produce(&body).is_err() {
             break;
         }
@@ -211,7 +229,7 @@ fn attempt(
     }
     let mut link = if sent == window.len() { Link::Kept } else { Link::Broken };
     for request in &mut window[..sent] {
-        let Ok(answers) = connection.receive_produce(false) else {
+        let Ok(answers) = connection.receive_produce(second) else {
             link = Link::Broken;
             break;
         };

@@ -13,21 +13,23 @@ use crate::history::{Run, Value};
 const INFLATED_BYTES_MAX: usize = 16 << 20;
 const VALUE_BYTES: usize = 8;
 
-/// One batch of these values, each padded to its length.
+/// One batch of these values, each padded to its length; `now_ms`: a record of old would fall to the
+/// topic's retention.
 pub(super) fn encode(
+    now_ms: i64,
     producer: ProducerId,
     sequence: i32,
     transactional: bool,
     values: &[(Value, usize)],
 ) -> Bytes {
-    let mut batch = BatchBuilder::new(0).with_producer(producer.id, producer.epoch, sequence);
+    let mut batch = BatchBuilder::new(now_ms).with_producer(producer.id, producer.epoch, sequence);
     if transactional {
         batch = batch.transactional();
     }
     for (value, padding) in values {
         let mut payload = value.to_be_bytes().to_vec();
         payload.resize(VALUE_BYTES + padding, b'.');
-        batch.push(0, None, Some(&payload), &[]);
+        batch.push(now_ms, None, Some(&payload), &[]);
     }
     batch.finish().bytes().clone()
 }

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use highwater_env::{Entropy, SeededEntropy};
+use highwater_env::{Clock, Entropy, SeededEntropy, SystemClock};
 
 use super::client::Connection;
 use crate::history::{Action, Event, Recorder, Stage as Outcome, Value, read_file};
@@ -46,6 +46,7 @@ pub(super) struct Stage {
     next_value: AtomicU64,
     next_client: AtomicU64,
     seed: u64,
+    clock: SystemClock,
 }
 
 impl Stage {
@@ -75,6 +76,7 @@ impl Stage {
             next_value: AtomicU64::new(value + 1),
             next_client: AtomicU64::new(0),
             seed: seed ^ op,
+            clock: SystemClock::new(),
         };
         Ok((stage, kills))
     }
@@ -87,6 +89,11 @@ impl Stage {
     pub(super) fn entropy(&self) -> SeededEntropy {
         let client = self.next_client.fetch_add(1, Ordering::Relaxed);
         SeededEntropy::new(self.seed.wrapping_add(client.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
+    /// Since the Unix epoch, UTC.
+    pub(super) fn now_ms(&self) -> i64 {
+        self.clock.unix_ms()
     }
 
     pub(super) fn new_op(&self) -> u64 {
