@@ -13,6 +13,7 @@ use highwater_sim::soak::{SoakOptions, run};
 
 const USAGE: &str = "\
 usage: highwater-soak --dir DIR [--rounds N] [--minutes N] [--check-every N] [--seed N]
+                      [--transactional PRODUCERS]
 Kills `highwater serve` N times under load and judges what its clients saw. On the same DIR it goes
 on where it stopped. The program is $HIGHWATER_BIN, else `highwater` beside this one.";
 
@@ -38,6 +39,7 @@ fn main() -> Result<ExitCode> {
             "--rounds" => options.rounds = number()?,
             "--minutes" => options.time_max = Duration::from_secs(60 * number()?),
             "--check-every" => options.check_every = number()?.max(1),
+            "--transactional" => options.transactional = usize::try_from(number()?)?,
             "--seed" => options.seed = number()?,
             _ => bail!("unknown flag {flag}\n{USAGE}"),
         }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a history is kept on the real disk, outside of the node")]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 
 use super::Event;
 
-/// Appends events to a history, for many threads: the order of calls is the order of lines.
+/// Appends events to a history, for many threads: the order of calls is the order of lines. Nothing is
+/// kept back: what was sent is known even if this process is killed.
 pub struct Recorder {
-    file: Mutex<BufWriter<File>>,
+    file: Mutex<File>,
 }
 
 impl Recorder {
@@ -33,7 +34,7 @@ impl Recorder {
             line.clear();
         }
         file.set_len(whole)?;
-        Ok(Self { file: Mutex::new(BufWriter::new(file)) })
+        Ok(Self { file: Mutex::new(file) })
     }
 
     /// Appends one event.
@@ -44,14 +45,6 @@ impl Recorder {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
         self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
-    }
-
-    /// Hands everything to the operating system.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn flush(&self) -> io::Result<()> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
 }
 

@@ -319,7 +319,6 @@ fn a_history_survives_its_file_and_a_torn_last_line() {
     let (first, rest) = events.split_at(10);
     let recorder = Recorder::open(&path).unwrap();
     first.iter().for_each(|event| recorder.record(event).unwrap());
-    recorder.flush().unwrap();
     drop(recorder);
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     std::io::Write::write_all(&mut file, br#"{"op":99,"pro"#).unwrap();

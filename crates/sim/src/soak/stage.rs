@@ -120,10 +120,6 @@ impl Stage {
         Ok(self.recorder.record(&Event { op, process, stage, action })?)
     }
 
-    pub(super) fn flush(&self) -> Result<()> {
-        Ok(self.recorder.flush()?)
-    }
-
     // ---- The director's side
 
     pub(super) fn node_is_at(&self, node: Option<SocketAddr>) {
