@@ -401,6 +401,12 @@ fn what_one_node_cannot_do_is_answered_properly() {
     assert_eq!(reassigned(Some(&[0])), 0);
     assert_eq!(reassigned(Some(&[0, 1])), ErrorCode::InvalidReplicaAssignment.code());
     assert_eq!(reassigned(None), ErrorCode::NoReassignmentInProgress.code());
+}
+
+#[test]
+fn features_keep_their_level_and_config_resources_are_listed() {
+    let node = fixture();
+    node.create("t");
     // UpdateFeatures: nobody knows this one.
     let mut answer = node.call(57, 2, |w| {
         w.i32(1000);
