@@ -230,6 +230,8 @@ class Tools(Client):
             payloads += re.findall(r"payload: (\S+)", said)
             codecs |= set(re.findall(r"compresscodec: (\S+)", said))
             control += said.count("endTxnMarker: COMMIT")
-        check([p for p in payloads if "-" in p] == [f"{c}-{n}" for c in ("none", "gzip", "snappy", "lz4", "zstd") for n in range(5)], payloads)
+        # Among those of internal topics.
+        ours = [p for p in payloads if re.fullmatch(r"(none|gzip|snappy|lz4|zstd)-\d", p)]
+        check(ours == [f"{c}-{n}" for c in ("none", "gzip", "snappy", "lz4", "zstd") for n in range(5)], ours)
         check(codecs == {"none", "gzip", "snappy", "lz4", "zstd"}, codecs)
         check(control >= 1, "no commit marker")
