@@ -38,12 +38,10 @@ func main() {
 	tests := map[string]func(){
 		"idempotent": idempotent, "headers": headers, "large-message": largeMessage, "max-message-bytes": maxMessageBytes,
 		"log-append-time": logAppendTime, "seek-by-time": seekByTime, "compaction": compaction,
-		"group-rebalance":   func() { rebalance(kgo.Balancers(kgo.RangeBalancer())) },
-		"group-cooperative": func() { rebalance(kgo.Balancers(kgo.CooperativeStickyBalancer())) },
-		"group-consumer-protocol": func() {
-			rebalance(kgo.WithContext(context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
-		},
-		"group-static": groupStatic, "offsets-resume-before": offsetsBefore, "offsets-resume-after": offsetsAfter,
+		"group-rebalance":         func() { rebalance(kgo.Balancers(kgo.RangeBalancer())) },
+		"group-cooperative":       func() { rebalance(kgo.Balancers(kgo.CooperativeStickyBalancer())) },
+		"group-consumer-protocol": consumerProtocol,
+		"group-static":            groupStatic, "offsets-resume-before": offsetsBefore, "offsets-resume-after": offsetsAfter,
 		"transactions": transactions, "txn-fencing": txnFencing, "txn-timeout": txnTimeout, "txn-offsets": txnOffsets,
 		"txn-resume-before": txnBefore, "txn-resume-after": txnAfter, "admin-topics": adminTopics,
 		"admin-partitions": adminPartitions, "admin-configs": adminConfigs, "delete-records": deleteRecords,
@@ -402,7 +400,6 @@ func rebalance(options ...kgo.Opt) {
 
 // KIP-848. A client that is told that it is not served falls back to the classic protocol.
 func consumerProtocol() {
-	//lint:ignore SA1029 the client asks for this very key
 	rebalance(kgo.WithContext(context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
 	types := must(admin.ListGroupsByType(ctx, []string{"consumer"}))
 	check(slices.Contains(types.Groups(), topic+"-g"), "not a group of that protocol")
