@@ -45,7 +45,6 @@ pub struct ParkedFetch {
 struct Slice {
     index: i32,
     tp: Option<TopicPartition>,
-    from: Offset,
     next_offset: Offset,
     bytes_left: usize,
     code: ErrorCode,
@@ -68,7 +67,6 @@ impl ParkedFetch {
             let slices = topic.partitions.iter().map(|asked| Slice {
                 index: asked.index,
                 tp: id.ok().map(|topic| TopicPartition { topic, partition: asked.index }),
-                from: asked.offset,
                 next_offset: asked.offset,
                 bytes_left: usize::try_from(asked.max_bytes).unwrap_or(0),
                 code: id.err().unwrap_or(ErrorCode::None),
@@ -101,7 +99,7 @@ impl ParkedFetch {
     /// Reads what is there by now, up to the request's limits. May wait for the disk.
     pub(crate) fn read(&mut self) {
         for slice in self.topics.iter_mut().flat_map(|(_, slices)| slices) {
-            let Some(tp) = slice.tp.filter(|_| slice.code == ErrorCode::None) else { continue };
+            let Some(tp) = slice.tp.filter(|_| slice.takes_more(self.form)) else { continue };
             // The answer's first batch is sent whatever its size, or a consumer would stand still.
             let first = self.bytes == 0;
             let room = slice.bytes_left.min(self.bytes_max.saturating_sub(self.bytes));
@@ -118,20 +116,10 @@ impl ParkedFetch {
                         self.starved = true;
                         return;
                     }
-                    slice.take(range);
+                    slice.take(range, self.form);
                     self.bytes += more;
                 }
                 Err(error) => slice.fail(read_error(&error)),
-            }
-            if self.form.committed_only && !slice.batches.is_empty() {
-                // All that began below the last stable offset has ended by now.
-                match self.broker.log.aborted_transactions(tp, slice.from, slice.next_offset) {
-                    Ok(aborted) => {
-                        slice.aborted =
-                            aborted.iter().map(|one| (one.producer_id, one.first_offset)).collect();
-                    }
-                    Err(error) => slice.fail(read_error(&error)),
-                }
             }
         }
     }
@@ -145,7 +133,7 @@ impl ParkedFetch {
 
     /// Ready when a partition has records beyond those read.
     pub(crate) fn poll_more(&self, context: &mut Context<'_>) -> Poll<()> {
-        let waiting = || self.slices().filter(|slice| slice.bytes_left > 0);
+        let waiting = || self.slices().filter(|slice| slice.bytes_left > 0 && slice.takes_more(self.form));
         let more = |slice: &Slice| {
             let Some(tp) = slice.tp else { return true };
             // A partition that is gone is an answer too.
@@ -219,8 +207,20 @@ impl Slice {
         if form.committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
     }
 
-    fn take(&mut self, range: ReadRange) {
+    /// Whether a read may add to it. Batches of a transaction and the list of those that were aborted
+    /// come from one moment, or compaction might take away one without the other: read_committed
+    /// takes one read.
+    fn takes_more(&self, form: Form) -> bool {
+        self.code == ErrorCode::None && (!form.committed_only || self.batches.is_empty())
+    }
+
+    fn take(&mut self, range: ReadRange, form: Form) {
         self.bounds = range.bounds;
+        if form.committed_only {
+            let end = range.next_offset(self.next_offset);
+            let begun = range.aborted.iter().filter(|one| one.first_offset < end);
+            self.aborted = begun.map(|one| (one.producer_id, one.first_offset)).collect();
+        }
         for batch in range.batches {
             self.next_offset = batch.next_offset();
             self.bytes_left = self.bytes_left.saturating_sub(batch.bytes().len());
