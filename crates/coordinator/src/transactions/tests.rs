@@ -1,6 +1,7 @@
 //! Transactions over a log on a simulated disk, and their pure transitions.
 
 mod lost;
+mod offsets;
 mod restart;
 mod transitions;
 mod wire;
