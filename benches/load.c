@@ -227,6 +227,11 @@ static void first(const char *bootstrap, const char *topic) {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
 	printf("ready\n");
 	fflush(stdout);
+	/* Asked for: by itself librdkafka looks for a produced topic's leader once a second. */
+	const struct rd_kafka_metadata *metadata;
+	while (rd_kafka_metadata(rk, 0, handle, &metadata, 20) || metadata->topics[0].err)
+		;
+	rd_kafka_metadata_destroy(metadata);
 	if (rd_kafka_produce(handle, 0, 0, "x", 1, NULL, 0, NULL) == -1)
 		die("produce", rd_kafka_err2str(rd_kafka_last_error()));
 	for (int64_t begun = now_us(); !delivered.count;) {
