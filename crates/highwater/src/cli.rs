@@ -27,6 +27,9 @@ pub(crate) enum Command {
     /// Create, list, fill and read topics of a running node
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Consumer groups of a running node
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Submit, list and stop pipelines of a running node
     #[command(subcommand)]
     Pipeline(PipelineCommand),
@@ -211,6 +214,45 @@ pub(crate) enum TopicCommand {
     Delete {
         /// Its name
         topic: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupCommand {
+    /// List groups with their lag
+    List {
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Show a group's members, offsets and lag
+    Describe {
+        /// Its name
+        group: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Set how far a group without members has read
+    ResetOffsets {
+        /// Its name
+        group: String,
+        /// Which topic
+        #[arg(long)]
+        topic: String,
+        /// Which partition [default: each]
+        #[arg(long)]
+        partition: Option<i32>,
+        /// start, end, an offset, or @MILLISECONDS since 1970
+        #[arg(long, value_name = "WHERE")]
+        to: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Forget a group without members, and its offsets
+    Delete {
+        /// Its name
+        group: String,
         #[command(flatten)]
         node: NodeUrl,
     },

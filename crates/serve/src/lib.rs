@@ -12,6 +12,7 @@
 pub mod metrics;
 
 mod connections;
+mod groups;
 mod guard;
 mod live;
 mod node;

@@ -86,6 +86,32 @@ pub trait Node: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TopicRecord>, NodeError>;
 
+    /// All consumer groups, sorted by name, with their members and offsets.
+    ///
+    /// # Errors
+    /// [`NodeError::Unavailable`].
+    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError>;
+
+    /// Sets how far a group has read in one partition of a topic, or in each. Durable when it
+    /// returns. A group that does not exist is made.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if the group has members or the offset
+    /// lies outside the partition.
+    fn reset_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: Option<i32>,
+        to: OffsetTarget,
+    ) -> Result<(), NodeError>;
+
+    /// Forgets a group and its offsets. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if it has members.
+    fn delete_group(&self, name: &str) -> Result<(), NodeError>;
+
     /// All materialized tables, sorted by name.
     fn tables(&self) -> Vec<TableStatus>;
 
@@ -149,7 +175,7 @@ pub enum NodeError {
     /// The caller: there is no such thing.
     #[error("{what} {name} does not exist")]
     NotFound {
-        /// `topic`, `partition`, `table` or `pipeline`.
+        /// `topic`, `partition`, `group`, `table` or `pipeline`.
         what: &'static str,
         /// Its name.
         name: String,
@@ -228,6 +254,62 @@ pub struct ConfigStatus {
     pub given: bool,
     /// What it does here.
     pub documentation: String,
+}
+
+/// A consumer group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// Its state, in Kafka's words.
+    pub state: String,
+    /// What its members' metadata means: `consumer`, `connect`; empty for a group without any.
+    pub protocol_type: String,
+    /// Its members.
+    pub members: Vec<GroupMemberStatus>,
+    /// How far it has read.
+    pub offsets: Vec<GroupOffsetStatus>,
+}
+
+/// A member of a consumer group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupMemberStatus {
+    /// Its id.
+    pub id: String,
+    /// Its static name (`group.instance.id`).
+    pub instance_id: Option<String>,
+    /// Its client's name for itself.
+    pub client_id: String,
+    /// Where it connects from.
+    pub client_host: String,
+    /// What it is assigned, as `topic-partition`.
+    pub assigned: Vec<String>,
+}
+
+/// How far a group has read in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupOffsetStatus {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset the group reads.
+    pub committed: Offset,
+    /// Records from there to the high watermark; null if the partition does not exist.
+    pub lag: Option<i64>,
+}
+
+/// Where a group is to read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetTarget {
+    /// The first record that is there.
+    Start,
+    /// After the last record.
+    End,
+    /// At this offset.
+    Offset(Offset),
+    /// The first record of this time or later, ms since the Unix epoch.
+    Time(i64),
 }
 
 /// A partition: `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`.

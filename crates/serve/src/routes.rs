@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::guard::guard;
 use crate::server::Server;
-use crate::{openapi, page, pipelines, samples, tables, topics};
+use crate::{groups, openapi, page, pipelines, samples, tables, topics};
 
 /// Bytes of a body other than events: a script, a topic's settings.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -29,6 +29,10 @@ pub enum Operation {
     DeleteTopic,
     IngestEvents,
     ReadRecords,
+    ListGroups,
+    DescribeGroup,
+    ResetOffsets,
+    DeleteGroup,
     ListTables,
     ReadTable,
     StreamTable,
@@ -143,6 +147,15 @@ pub const ROUTES: &[Route] = &[
         ],
         ..reads("/v1/topics/{topic}/records", Operation::ReadRecords, "Records of a partition.")
     },
+    reads("/v1/groups", Operation::ListGroups, "All consumer groups with their lag."),
+    reads("/v1/groups/{group}", Operation::DescribeGroup, "A group's members, offsets and lag."),
+    writes(
+        "/v1/groups/{group}/offsets",
+        Operation::ResetOffsets,
+        "Sets how far a group without members has read: {topic, partition, to}.",
+        &[JSON],
+    ),
+    deletes("/v1/groups/{group}", Operation::DeleteGroup, "Forgets a group without members."),
     reads("/v1/tables", Operation::ListTables, "All materialized tables."),
     Route {
         query: &[
@@ -219,6 +232,10 @@ fn handler(operation: Operation) -> Option<MethodRouter<Server>> {
         Operation::DeleteRecords => post(topics::delete_records),
         Operation::DeleteTopic => delete(topics::delete),
         Operation::ReadRecords => get(topics::records),
+        Operation::ListGroups => get(groups::list),
+        Operation::DescribeGroup => get(groups::describe),
+        Operation::ResetOffsets => post(groups::reset_offsets),
+        Operation::DeleteGroup => delete(groups::delete),
         Operation::ListTables => get(tables::list),
         Operation::ReadTable => get(tables::read),
         Operation::StreamTable => get(tables::stream),

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::metrics::{Sample, render};
-use crate::node::{OperatorStatus, PipelineState, PipelineStatus, TableStatus, TopicStatus};
+use crate::node::{GroupStatus, OperatorStatus, PipelineState, PipelineStatus, TableStatus, TopicStatus};
 use crate::problem::Problem;
 use crate::server::Server;
 
@@ -17,11 +17,13 @@ pub(crate) async fn health() -> Response {
 }
 
 pub(crate) async fn metrics(State(server): State<Server>) -> Result<Response, Problem> {
-    let of_node =
-        |node: &dyn crate::Node| Ok((node.samples(), node.topics(), node.tables(), node.pipelines()));
-    let (mut samples, topics, tables, pipelines) = server.ask(of_node).await?;
+    let of_node = |node: &dyn crate::Node| {
+        Ok((node.samples(), node.topics(), node.groups()?, node.tables(), node.pipelines()))
+    };
+    let (mut samples, topics, groups, tables, pipelines) = server.ask(of_node).await?;
     samples.extend(of_server(&server));
     topics.iter().for_each(|topic| of_topic(topic, &mut samples));
+    of_groups(&groups, &mut samples);
     tables.iter().for_each(|table| of_table(table, &mut samples));
     pipelines.iter().for_each(|pipeline| of_pipeline(pipeline, &mut samples));
     let text = render(&samples);
@@ -54,6 +56,20 @@ fn of_topic(topic: &TopicStatus, samples: &mut Vec<Sample>) {
         for (name, offset) in bounds {
             let sample = Sample::count(name, offset.max(0).unsigned_abs());
             samples.push(sample.with("topic", &topic.name).with("partition", &partition));
+        }
+    }
+}
+
+fn of_groups(groups: &[GroupStatus], samples: &mut Vec<Sample>) {
+    samples.push(Sample::count("highwater_coordinator_groups_count", groups.len() as u64));
+    for group in groups {
+        let members = Sample::count("highwater_coordinator_group_members_count", group.members.len() as u64);
+        samples.push(members.with("group", &group.name));
+        for offset in &group.offsets {
+            let Some(lag) = offset.lag else { continue };
+            let sample = Sample::count("highwater_coordinator_group_lag_records", lag.max(0).unsigned_abs());
+            let sample = sample.with("group", &group.name).with("topic", &offset.topic);
+            samples.push(sample.with("partition", &offset.partition.to_string()));
         }
     }
 }

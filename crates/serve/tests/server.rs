@@ -121,6 +121,66 @@ async fn events_go_through_to_the_log() {
 }
 
 #[tokio::test]
+async fn groups() {
+    let fixture = start().await;
+    let offset = |partition, committed, lag| GroupOffsetStatus {
+        topic: "fleet".to_owned(),
+        partition,
+        committed,
+        lag: Some(lag),
+    };
+    let group = |name: &str, members| GroupStatus {
+        name: name.to_owned(),
+        state: "Stable".to_owned(),
+        protocol_type: "consumer".to_owned(),
+        members,
+        offsets: vec![offset(0, 6, 4), offset(1, 20, 0)],
+    };
+    let member = GroupMemberStatus {
+        id: "c-1".to_owned(),
+        instance_id: None,
+        client_id: "c".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        assigned: vec!["fleet-0".to_owned()],
+    };
+    *fixture.node.groups.lock().unwrap() = vec![group("busy", vec![member]), group("idle", Vec::new())];
+    let listed = get(fixture.address, "/v1/groups").await.json();
+    let busy = json!({"name": "busy", "state": "Stable", "protocol_type": "consumer", "members": 1, "partitions": 2, "lag": 4});
+    assert_eq!((&listed["groups"][0], listed["groups"].as_array().unwrap().len()), (&busy, 2));
+    let described = get(fixture.address, "/v1/groups/busy").await.json();
+    assert_eq!(described["lag"], 4);
+    assert_eq!(described["members"][0]["assigned"], json!(["fleet-0"]));
+    assert_eq!(described["offsets"][0], json!({"topic": "fleet", "partition": 0, "committed": 6, "lag": 4}));
+    assert_eq!(get(fixture.address, "/v1/groups/nope").await.status, 404);
+    let metrics = get(fixture.address, "/metrics").await.body;
+    for line in [
+        "highwater_coordinator_groups_count 2",
+        "highwater_coordinator_group_members_count{group=\"busy\"} 1",
+        "highwater_coordinator_group_lag_records{group=\"busy\",topic=\"fleet\",partition=\"0\"} 4",
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "{line} is missing in:\n{metrics}");
+    }
+    let json_type = &["Content-Type: application/json"];
+    let reset = |group: &str, body: &'static str| {
+        let path = format!("/v1/groups/{group}/offsets");
+        async move { send(fixture.address, "POST", &path, json_type, body).await }
+    };
+    let done = reset("idle", r#"{"topic":"fleet","partition":0,"to":"start"}"#).await;
+    assert_eq!((done.status, &done.json()["lag"]), (200, &json!(10)));
+    let done = reset("idle", r#"{"topic":"fleet","to":"end"}"#).await.json();
+    assert_eq!(done["lag"], 0);
+    assert_eq!(
+        reset("idle", r#"{"topic":"fleet","partition":0,"to":7}"#).await.json()["offsets"][0]["committed"],
+        7
+    );
+    assert_eq!(reset("busy", r#"{"topic":"fleet","to":"end"}"#).await.status, 400);
+    assert_eq!(reset("idle", r#"{"topic":"fleet","to":"soon"}"#).await.status, 400);
+    assert_eq!(reset("idle", "{}").await.status, 400);
+    assert_eq!(send(fixture.address, "DELETE", "/v1/groups/idle", &[], "").await.status, 200);
+    assert_eq!(send(fixture.address, "DELETE", "/v1/groups/idle", &[], "").await.status, 404);
+}
+
+#[tokio::test]
 async fn topics() {
     let fixture = start().await;
     let fleet = get(fixture.address, "/v1/topics/fleet").await.json();

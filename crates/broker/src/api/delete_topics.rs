@@ -39,7 +39,10 @@ fn delete(broker: &Broker, asked: DeleteTopicState) -> DeletableTopicResult {
     let deleted = match &topic {
         Some(topic) if topic.internal => Err((ErrorCode::InvalidTopic, "the topic is internal".to_owned())),
         Some(topic) => {
-            broker.topics.delete(&topic.name).map_err(|error| (topic_error(&error), error.to_string()))
+            let deleted = broker.topics.delete(&topic.name);
+            deleted
+                .map(|()| broker.groups.topic_deleted(&topic.name))
+                .map_err(|error| (topic_error(&error), error.to_string()))
         }
         None if by_id => Err((ErrorCode::UnknownTopicId, "no topic has this id".to_owned())),
         None => Err((ErrorCode::UnknownTopicOrPartition, "no topic has this name".to_owned())),

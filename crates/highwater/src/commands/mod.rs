@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod group;
 pub(crate) mod pipeline;
 pub(crate) mod run;
 pub(crate) mod script;

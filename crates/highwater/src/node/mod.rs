@@ -1,5 +1,6 @@
 //! The node as the HTTP server sees it: log, catalog, broker, tables and pipelines behind one trait.
 
+mod groups;
 mod records;
 mod status;
 mod table;
@@ -21,8 +22,9 @@ use highwater_pipeline::tables::{FjallStore, TableError, Tables};
 use highwater_pipeline::{FailpointConnect, Host, PipelineError, Pipelines};
 use highwater_serve::metrics::Sample;
 use highwater_serve::{
-    Checked, ConfigStatus, Node, NodeError, PipelineStatus, RecordsFrom, RowQuery, SqlProblem, SubmitRequest,
-    Submitted, Subscription, TableRows, TableStatus, TopicRecord, TopicStatus, Visibility,
+    Checked, ConfigStatus, GroupStatus, Node, NodeError, OffsetTarget, PipelineStatus, RecordsFrom, RowQuery,
+    SqlProblem, SubmitRequest, Submitted, Subscription, TableRows, TableStatus, TopicRecord, TopicStatus,
+    Visibility,
 };
 use highwater_sql::Script;
 use highwater_stream::Connect;
@@ -161,7 +163,9 @@ impl Node for LocalNode {
             let message = format!("topic {name} is the node's own");
             return Err(NodeError::Invalid { message, hint: "drop the pipeline it belongs to".into() });
         }
-        self.topics.delete(name).map_err(topic_error)
+        self.topics.delete(name).map_err(topic_error)?;
+        self.coordinators.groups.topic_deleted(name);
+        Ok(())
     }
 
     fn records(
@@ -172,6 +176,25 @@ impl Node for LocalNode {
         limit: usize,
     ) -> Result<Vec<TopicRecord>, NodeError> {
         records::read(&self.log, &self.topics, topic, partition, from, limit)
+    }
+
+    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError> {
+        groups::list(&self.log, &self.topics, &self.coordinators.groups)
+    }
+
+    fn reset_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: Option<i32>,
+        to: OffsetTarget,
+    ) -> Result<(), NodeError> {
+        let groups = &self.coordinators.groups;
+        groups::reset(&self.log, &self.topics, groups, (group, topic), partition, to)
+    }
+
+    fn delete_group(&self, name: &str) -> Result<(), NodeError> {
+        groups::delete(&self.coordinators.groups, name)
     }
 
     fn tables(&self) -> Vec<TableStatus> {

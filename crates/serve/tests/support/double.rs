@@ -39,6 +39,7 @@ pub struct Row {
 
 pub struct DoubleNode {
     pub topics: Mutex<Vec<TopicStatus>>,
+    pub groups: Mutex<Vec<GroupStatus>>,
     pub records: Mutex<Vec<TopicRecord>>,
     pub rows: Mutex<BTreeMap<String, Row>>,
     pub pipelines: Mutex<Vec<PipelineStatus>>,
@@ -53,6 +54,7 @@ impl Default for DoubleNode {
         let (commits, _) = watch::channel(0);
         Self {
             topics: Mutex::default(),
+            groups: Mutex::default(),
             records: Mutex::default(),
             rows: Mutex::default(),
             pipelines: Mutex::default(),
@@ -248,6 +250,47 @@ impl Node for DoubleNode {
             RecordsFrom::Offset(offset) => usize::try_from(offset).unwrap_or(0),
         };
         Ok(records.iter().skip(start).take(limit).cloned().collect())
+    }
+
+    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError> {
+        Ok(self.groups.lock().unwrap().clone())
+    }
+
+    fn reset_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partition: Option<i32>,
+        to: OffsetTarget,
+    ) -> Result<(), NodeError> {
+        let mut groups = self.groups.lock().unwrap();
+        let Some(known) = groups.iter_mut().find(|known| known.name == group) else {
+            return Self::not_found("group", group);
+        };
+        if !known.members.is_empty() {
+            let message = format!("group {group} has members");
+            return Err(NodeError::Invalid { message, hint: "stop them".to_owned() });
+        }
+        let meant = |one: &&mut GroupOffsetStatus| {
+            one.topic == topic && partition.is_none_or(|partition| partition == one.partition)
+        };
+        for one in known.offsets.iter_mut().filter(meant) {
+            let end = one.committed + one.lag.unwrap_or(0);
+            one.committed = match to {
+                OffsetTarget::Start => 0,
+                OffsetTarget::End => end,
+                OffsetTarget::Offset(offset) | OffsetTarget::Time(offset) => offset,
+            };
+            one.lag = Some(end - one.committed);
+        }
+        Ok(())
+    }
+
+    fn delete_group(&self, name: &str) -> Result<(), NodeError> {
+        let mut groups = self.groups.lock().unwrap();
+        let before = groups.len();
+        groups.retain(|group| group.name != name);
+        if groups.len() == before { Self::not_found("group", name) } else { Ok(()) }
     }
 
     fn tables(&self) -> Vec<TableStatus> {
