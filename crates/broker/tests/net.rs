@@ -201,3 +201,34 @@ fn a_client_that_leaves_frees_its_place() {
         std::thread::yield_now();
     }
 }
+
+/// JoinGroup in version 3, group `g`, of a member whose id is not known yet.
+fn join(correlation_id: i32) -> Bytes {
+    let mut body = vec![0, 1, b'g'];
+    body.extend(60_000_i32.to_be_bytes());
+    body.extend(60_000_i32.to_be_bytes());
+    body.extend([0, 0]);
+    body.extend([&[0, 8][..], b"consumer", &[0, 0, 0, 1, 0, 5], b"range", &[0, 0, 0, 0]].concat());
+    framed(11, 3, correlation_id, &body)
+}
+
+#[test]
+fn a_join_that_waits_for_others_ends_with_its_connection() {
+    let mut node = Node::start(BrokerOptions::default());
+    let mut first = connect(&node);
+    first.write_all(&join(1)).unwrap();
+    let (_, mut joined) = answer(&mut first);
+    joined.advance(4);
+    assert_eq!((joined.get_i16(), joined.get_i32()), (0, 1));
+    // The second waits for the first to join again, which it never does.
+    let mut second = connect(&node);
+    second.write_all(&join(1)).unwrap();
+    second.shutdown(Shutdown::Write).unwrap();
+    assert_closed(&mut second);
+    // Nor does one hold up a stop.
+    let mut third = connect(&node);
+    third.write_all(&join(1)).unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(third.read_exact(&mut [0]).is_err());
+    node.stop();
+}

@@ -84,7 +84,6 @@ pub const METRICS: &[Metric] = &[
         "highwater_coordinator_oldest_transaction_seconds",
         "How long the oldest open transaction is open.",
     ),
-    gauge("highwater_coordinator_oldest_transaction_seconds", "How long the oldest open transaction is open."),
     gauge("highwater_coordinator_groups_count", "Consumer groups."),
     gauge("highwater_coordinator_group_members_count", "Members of a consumer group."),
     gauge("highwater_coordinator_group_lag_records", "Records a group has not read, by partition."),

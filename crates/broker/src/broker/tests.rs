@@ -2,6 +2,7 @@
 
 mod admin;
 mod gate;
+mod groups;
 mod produce_configs;
 mod transactions;
 

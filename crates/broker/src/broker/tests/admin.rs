@@ -105,7 +105,7 @@ impl Fixture {
 }
 
 /// An array of one element.
-fn one(writer: &mut WireWriter, element: impl FnOnce(&mut WireWriter)) {
+pub(super) fn one(writer: &mut WireWriter, element: impl FnOnce(&mut WireWriter)) {
     writer.len(Some(1));
     element(writer);
 }
