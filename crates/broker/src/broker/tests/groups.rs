@@ -37,7 +37,7 @@ impl Fixture {
         // The first rebalance of a group takes a moment, by the clock.
         while parked.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.broker.tick();
-            thread::sleep(Duration::from_millis(5));
+            thread::park_timeout(Duration::from_millis(5));
         }
         let Answer::Reply(response) = parked.finish() else { panic!("no answer") };
         let mut answer = response.to_bytes();
@@ -72,7 +72,8 @@ impl Fixture {
         });
         answer.i32().unwrap();
         let code = answer.i16().unwrap();
-        (answer.nullable_string().unwrap(), answer.nullable_string().unwrap());
+        answer.nullable_string().unwrap();
+        answer.nullable_string().unwrap();
         (code, answer.nullable_bytes().unwrap().unwrap())
     }
 
@@ -170,7 +171,8 @@ impl Fixture {
         answer.nullable_string().unwrap();
         assert_eq!(&*answer.string().unwrap(), group);
         let state = answer.string().unwrap().to_string();
-        (answer.string().unwrap(), answer.string().unwrap());
+        answer.string().unwrap();
+        answer.string().unwrap();
         (code, state, answer.array_len(1).unwrap().unwrap())
     }
 
@@ -215,7 +217,8 @@ impl Fixture {
         answer.i32().unwrap();
         let code = answer.i16().unwrap();
         assert_eq!(answer.array_len(1).unwrap(), Some(1));
-        (answer.string().unwrap(), answer.nullable_string().unwrap());
+        answer.string().unwrap();
+        answer.nullable_string().unwrap();
         (code, answer.i16().unwrap())
     }
 }
@@ -284,10 +287,10 @@ fn a_commit_is_answered_and_shown_when_it_is_durable() {
     gate.shut();
     thread::scope(|scope| {
         let commit = scope.spawn(|| node.commit((-1, ""), "t", 2, ""));
-        thread::sleep(Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
         assert!(!commit.is_finished());
         let fetch = scope.spawn(|| node.offset());
-        thread::sleep(Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
         assert!(!fetch.is_finished());
         gate.open();
         assert_eq!(commit.join().unwrap(), 0);
