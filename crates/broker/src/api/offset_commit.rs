@@ -45,10 +45,14 @@ pub(super) fn answer(broker: &Arc<Broker>, request: &Request) -> Result<Waiting,
     }))
 }
 
-/// For each partition whether it exists.
 fn known_partitions(broker: &Broker, asked: &OffsetCommitRequestTopic) -> Vec<bool> {
-    let partitions = broker.topics.get(&asked.name.0).map_or(0, |topic| topic.partitions);
-    asked.partitions.iter().map(|asked| (0..partitions).contains(&asked.partition_index)).collect()
+    which_exist(broker, &asked.name.0, asked.partitions.iter().map(|partition| partition.partition_index))
+}
+
+/// For each of a topic's partitions as a request names them, whether it exists.
+pub(super) fn which_exist(broker: &Broker, topic: &str, named: impl Iterator<Item = i32>) -> Vec<bool> {
+    let partitions = broker.topics.get(topic).map_or(0, |topic| topic.partitions);
+    named.map(|partition| (0..partitions).contains(&partition)).collect()
 }
 
 fn commit(asked: &OffsetCommitRequest, known: &[Vec<bool>]) -> CommitRequest {

@@ -14,6 +14,7 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use crate::api::encode;
+use crate::api::offset_commit::which_exist;
 use crate::broker::Broker;
 use crate::errors::{ErrorCode, group_outcome, group_refusal, offset_commit_error};
 use crate::guard::{Field, Shape, fixed, structs, text};
@@ -63,10 +64,8 @@ pub(super) fn answer(broker: &Arc<Broker>, request: &Request) -> Result<Waiting,
     }))
 }
 
-/// For each partition whether it exists.
 fn known_partitions(broker: &Broker, asked: &TxnOffsetCommitRequestTopic) -> Vec<bool> {
-    let partitions = broker.topics.get(&asked.name.0).map_or(0, |topic| topic.partitions);
-    asked.partitions.iter().map(|asked| (0..partitions).contains(&asked.partition_index)).collect()
+    which_exist(broker, &asked.name.0, asked.partitions.iter().map(|partition| partition.partition_index))
 }
 
 fn commit(asked: &TxnOffsetCommitRequest, known: &[Vec<bool>]) -> CommitRequest {
