@@ -214,7 +214,7 @@ pub(crate) enum TopicRef {
 
 impl TopicRef {
     fn read(reader: &mut WireReader, by_id: bool) -> Result<Self, WireError> {
-        if by_id { Ok(Self::Id(TopicId(reader.u128()?))) } else { Ok(Self::Name(reader.string()?)) }
+        if by_id { Ok(Self::Id(TopicId(reader.u128()?))) } else { Ok(Self::Name(reader.string_copied()?)) }
     }
 
     fn write(&self, writer: &mut WireWriter) {

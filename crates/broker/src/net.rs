@@ -10,14 +10,16 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_env::Reservation;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use highwater_log::FileRange;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -27,16 +29,18 @@ use tokio::time::{MissedTickBehavior, error::Elapsed, interval, sleep, timeout};
 use crate::broker::{Answer, Broker, Handled, Parked, TICK};
 use crate::listener::Listener;
 use crate::request::{Refusal, Request};
-use crate::response::Response;
+use crate::response::{Part, Response};
 use crate::stats::add;
 
 /// A connection's read buffer while it waits for a request.
 const READ_BUFFER_BYTES: usize = 4 << 10;
-/// A frame's buffer starts with at most this and grows as its bytes arrive, so that a length alone
-/// costs nothing.
-const FRAME_STEP_BYTES: usize = 1 << 20;
-/// A small frame's buffer grows by this: memory follows what has arrived.
-const READ_STEP_BYTES: usize = 64 << 10;
+/// A frame beyond this is large: it waits until there is memory for all of it.
+const LARGE_FRAME_BYTES: usize = 1 << 20;
+/// A frame's buffer starts with at most this, so that a length alone costs nothing; once that much has
+/// arrived, it gets its full size, so that nothing is copied as it grows.
+const FIRST_BYTES: usize = 64 << 10;
+/// A small frame's memory is reserved in steps of this, as its bytes arrive.
+const READ_STEP_BYTES: usize = 256 << 10;
 /// A connection is closed that sends a begun request more slowly, however steadily.
 const FRAME_BYTES_PER_SECOND_MIN: usize = 1 << 20;
 /// Parts handed to one vectored write.
@@ -136,12 +140,6 @@ impl Drop for Seat {
     }
 }
 
-/// A request between the two loops, with the memory of its frame.
-struct Queued {
-    handled: Handled,
-    held: Reservation,
-}
-
 async fn connection(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: watch::Receiver<bool>) {
     let broker = &seat.broker;
     if let Err(error) = socket.set_nodelay(true) {
@@ -177,7 +175,7 @@ async fn read_requests(
     mut socket: OwnedReadHalf,
     peer: IpAddr,
     Seat { broker, listener, .. }: &Seat,
-    queue: mpsc::Sender<Queued>,
+    queue: mpsc::Sender<Handled>,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<(), End> {
     let mut buffer = BytesMut::new();
@@ -191,7 +189,7 @@ async fn read_requests(
             Ok(request) => Request { peer: Some(peer), ..request },
             // What was asked before is answered before the connection closes.
             Err(refusal) => {
-                let _ = queue.send(Queued { handled: Handled::Answered(Answer::Close(refusal)), held }).await;
+                let _ = queue.send(Handled::Answered(Answer::Close(refusal))).await;
                 return Ok(());
             }
         };
@@ -204,7 +202,9 @@ async fn read_requests(
         if let Handled::Parked(parked) = &mut handled {
             wait_for_room(parked, broker).await;
         }
-        if queue.send(Queued { handled, held }).await.is_err() {
+        // What waits for its answer has let go of its frame.
+        drop(held);
+        if queue.send(handled).await.is_err() {
             return Ok(());
         }
     }
@@ -239,7 +239,7 @@ async fn next_frame(
     let slowest = options.stall_max + Duration::from_secs((len / FRAME_BYTES_PER_SECOND_MIN) as u64);
     let held = timeout(slowest, fill(socket, buffer, len, broker)).await??;
     let frame = buffer.split_to(len).freeze();
-    if len > FRAME_STEP_BYTES {
+    if len > LARGE_FRAME_BYTES {
         // What is left would hold on to the large frame's memory for as long as the connection lasts.
         *buffer = BytesMut::from(&buffer[..]);
     }
@@ -257,7 +257,7 @@ async fn fill(
     len: usize,
     broker: &Broker,
 ) -> Result<Reservation, End> {
-    let large = len > FRAME_STEP_BYTES;
+    let large = len > LARGE_FRAME_BYTES;
     let share = if large { &broker.large_frames } else { &broker.budget };
     let no_memory = |_| End::NoMemory { len };
     let mut held = share.reserve(0).map_err(no_memory)?;
@@ -265,14 +265,13 @@ async fn fill(
     while buffer.len() < len {
         let missing = len - buffer.len();
         if buffer.capacity() == buffer.len() {
-            let step = if large { FRAME_STEP_BYTES.max(buffer.len()) } else { READ_STEP_BYTES };
-            let more = missing.min(step);
-            if !large {
-                hold(&mut held, buffer.len() + more, broker).await?;
-            }
-            buffer.reserve(more);
+            buffer.reserve(if buffer.len() < FIRST_BYTES { missing.min(FIRST_BYTES) } else { missing });
         }
-        let read = timeout(broker.options.stall_max, socket.read_buf(buffer)).await??;
+        let next = missing.min(READ_STEP_BYTES);
+        if !large {
+            hold(&mut held, buffer.len() + next, broker).await?;
+        }
+        let read = timeout(broker.options.stall_max, socket.read_buf(&mut buffer.limit(next))).await??;
         if read == 0 {
             return Err(End::Cut);
         }
@@ -304,17 +303,16 @@ async fn wait_for_room(parked: &mut Parked, broker: &Broker) {
 async fn write_answers(
     mut socket: OwnedWriteHalf,
     broker: &Arc<Broker>,
-    mut queue: mpsc::Receiver<Queued>,
+    mut queue: mpsc::Receiver<Handled>,
     mut hurry: watch::Receiver<bool>,
 ) -> Result<(), End> {
-    while let Some(Queued { handled, held }) = queue.recv().await {
+    while let Some(handled) = queue.recv().await {
         let answer = match handled {
             Handled::Answered(answer) => answer,
             Handled::Parked(parked) => settle(parked, broker, &mut hurry).await?,
         };
-        drop(held);
         match answer {
-            Answer::Reply(response) => send(&mut socket, &response, broker).await?,
+            Answer::Reply(response) => socket = send(socket, &response, broker).await?,
             Answer::Silent => {}
             Answer::Close(refusal) => return Err(refusal.into()),
         }
@@ -350,9 +348,32 @@ async fn settle(
     }
 }
 
-async fn send(socket: &mut OwnedWriteHalf, response: &Response, broker: &Broker) -> Result<(), End> {
-    let mut slices: Vec<IoSlice<'_>> = response.parts().iter().map(|part| IoSlice::new(part)).collect();
-    let mut rest = &mut slices[..];
+async fn send(
+    mut socket: OwnedWriteHalf,
+    response: &Response,
+    broker: &Broker,
+) -> Result<OwnedWriteHalf, End> {
+    let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(response.parts().len());
+    for part in response.parts() {
+        match part {
+            Part::Bytes(bytes) => slices.push(IoSlice::new(bytes)),
+            Part::File(range) => {
+                send_slices(&mut socket, &mut slices, broker).await?;
+                slices.clear();
+                socket = send_file(socket, range.clone(), broker).await?;
+            }
+        }
+    }
+    send_slices(&mut socket, &mut slices, broker).await?;
+    add(&broker.counters.bytes_out, response.wire_len());
+    Ok(socket)
+}
+
+async fn send_slices(
+    socket: &mut OwnedWriteHalf,
+    mut rest: &mut [IoSlice<'_>],
+    broker: &Broker,
+) -> Result<(), End> {
     while !rest.is_empty() {
         let now = &rest[..rest.len().min(IO_SLICES_MAX)];
         let written = timeout(broker.options.stall_max, socket.write_vectored(now)).await??;
@@ -361,6 +382,28 @@ async fn send(socket: &mut OwnedWriteHalf, response: &Response, broker: &Broker)
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    add(&broker.counters.bytes_out, response.wire_len());
     Ok(())
+}
+
+/// Sends from a file, off the socket threads: it may wait for the disk.
+async fn send_file(
+    mut socket: OwnedWriteHalf,
+    mut range: FileRange,
+    broker: &Broker,
+) -> Result<OwnedWriteHalf, End> {
+    while !range.is_empty() {
+        timeout(broker.options.stall_max, socket.writable()).await??;
+        let sending = spawn_blocking(move || {
+            let stream = socket.as_ref();
+            let sent = stream.try_io(Interest::WRITABLE, || range.send(stream.as_fd()));
+            (socket, range, sent)
+        });
+        let sent;
+        (socket, range, sent) = sending.await?;
+        match sent {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(socket)
 }

@@ -147,6 +147,6 @@ impl Request {
 
     pub(crate) fn response(&self, body: Bytes) -> Response {
         let flexible_header = self.api.flexible_response_header(self.version);
-        Response::new(self.correlation_id, flexible_header, vec![body], None)
+        Response::new(self.correlation_id, flexible_header, vec![body.into()], None)
     }
 }

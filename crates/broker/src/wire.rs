@@ -11,6 +11,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 
+use crate::response::Part;
+
 /// Why bytes are not the message they should be. The connection they came from is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
@@ -164,6 +166,11 @@ impl WireReader {
         self.nullable_string()?.ok_or(WireError::Null)
     }
 
+    /// A string that does not keep the frame in memory: for what is needed until the request is answered.
+    pub(crate) fn string_copied(&mut self) -> Result<StrBytes, WireError> {
+        self.string().map(|text| StrBytes::from_string(text.to_string()))
+    }
+
     pub(crate) fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
         match self.bytes_len()? {
             Some(len) => self.take(len).map(Some),
@@ -225,7 +232,7 @@ const TAG_BYTES_MIN: usize = 2;
 /// Writes a response as a list of parts, so that stored batches go out without being copied.
 #[derive(Debug)]
 pub(crate) struct WireWriter {
-    parts: Vec<Bytes>,
+    parts: Vec<Part>,
     open: BytesMut,
     flexible: bool,
 }
@@ -304,12 +311,13 @@ impl WireWriter {
     }
 
     /// Stored bytes, as one length and any number of parts.
-    pub(crate) fn bytes(&mut self, parts: Vec<Bytes>) {
-        self.len(Some(parts.iter().map(Bytes::len).sum()));
+    pub(crate) fn bytes(&mut self, parts: Vec<impl Into<Part>>) {
+        let parts: Vec<Part> = parts.into_iter().map(Into::into).collect();
+        self.len(Some(parts.iter().map(Part::len).sum()));
         if parts.is_empty() {
             return;
         }
-        self.parts.push(self.open.split().freeze());
+        self.parts.push(self.open.split().freeze().into());
         self.parts.extend(parts);
     }
 
@@ -320,9 +328,9 @@ impl WireWriter {
         }
     }
 
-    pub(crate) fn finish(mut self) -> Vec<Bytes> {
+    pub(crate) fn finish(mut self) -> Vec<Part> {
         if !self.open.is_empty() {
-            self.parts.push(self.open.freeze());
+            self.parts.push(self.open.freeze().into());
         }
         self.parts
     }

@@ -7,6 +7,7 @@ pub use real::RealDisk;
 pub use simulated::{DiskCalls, DiskFault, SimDisk};
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,6 +110,20 @@ pub trait DiskFile: Send + Sync {
     }
     /// Cuts the file, or grows it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Whether [`DiskFile::send`] works.
+    fn sends(&self) -> bool {
+        false
+    }
+    /// Sends up to `len` bytes from `pos` into a socket, straight from the page cache (sendfile(2)); 0 means
+    /// the end of the file.
+    ///
+    /// # Errors
+    /// `WouldBlock` if a non-blocking socket is full, `Unsupported` unless [`DiskFile::sends`].
+    fn send(&self, socket: BorrowedFd<'_>, pos: u64, len: usize) -> io::Result<usize> {
+        let _ = (socket, pos, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Reads exactly `buf.len()` bytes from `pos`.
     ///

@@ -117,6 +117,14 @@ impl Reservation {
         self.bytes = bytes;
         Ok(())
     }
+
+    /// Takes `more` bytes.
+    ///
+    /// # Errors
+    /// As [`Reservation::resize`].
+    pub fn grow(&mut self, more: u64) -> Result<(), MemoryExhausted> {
+        self.resize(self.bytes + more)
+    }
 }
 
 impl Drop for Reservation {

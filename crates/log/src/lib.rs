@@ -33,7 +33,8 @@ pub use batch::{
     BATCH_HEADER_BYTES, BatchBuilder, BatchError, Compression, LogBatch, Marker, MarkerKind, Record,
 };
 pub use error::{AppendError, LogError, ReadError};
-pub use log::{Bounds, Log, LogStats, ReadRange, RecoveryReport};
+pub use log::{Bounds, Log, LogStats, ReadRange, RecoveryReport, StoredRange, StoredRecords};
 pub use options::{LogOptions, PartitionOptions};
+pub use segment::FileRange;
 pub use ticket::Ticket;
 pub use transactions::{AbortedTransaction, OpenTransaction, ProducerState};

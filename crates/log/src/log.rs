@@ -15,8 +15,8 @@ use crate::core::Core;
 use crate::ticket::Drive;
 use crate::transactions::covers;
 use crate::{
-    AbortedTransaction, AppendError, LogBatch, LogError, LogOptions, OpenTransaction, PartitionOptions,
-    ProducerState, ReadError, Ticket,
+    AbortedTransaction, AppendError, FileRange, LogBatch, LogError, LogOptions, OpenTransaction,
+    PartitionOptions, ProducerState, ReadError, Ticket,
 };
 use threads::Threads;
 
@@ -56,6 +56,49 @@ impl ReadRange {
     /// The offset to read from next: after the last batch, or `from` if there is none.
     pub fn next_offset(&self, from: Offset) -> Offset {
         self.batches.last().map_or(from, LogBatch::next_offset)
+    }
+}
+
+/// What a read for sending found: [`ReadRange`] without a need for the batches themselves.
+#[derive(Clone, Debug)]
+pub struct StoredRange {
+    /// The records.
+    pub records: StoredRecords,
+    /// The partition's bounds at that moment.
+    pub bounds: Bounds,
+    /// Aborted transactions that have records among these, perhaps some more.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// Whole batches in order, or none.
+#[derive(Clone, Debug)]
+pub enum StoredRecords {
+    /// In memory.
+    Batches(Vec<LogBatch>),
+    /// To be sent from their file.
+    File(FileRange),
+}
+
+impl StoredRecords {
+    /// Bytes of all batches.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Batches(batches) => batches.iter().map(|batch| batch.bytes().len()).sum(),
+            Self::File(range) => range.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The offset to read from next: after the last batch, or `from` if there is none.
+    pub fn next_offset(&self, from: Offset) -> Offset {
+        match self {
+            Self::Batches(batches) => batches.last().map_or(from, LogBatch::next_offset),
+            Self::File(range) => range.next_offset(),
+        }
     }
 }
 
@@ -336,6 +379,21 @@ impl Log {
     /// See [`ReadError`].
     pub fn read(&self, tp: TopicPartition, from: Offset, bytes_max: usize) -> Result<ReadRange, ReadError> {
         self.0.core.read(tp, from, bytes_max)
+    }
+
+    /// As [`Log::read`], for sending: what lies in a segment, and was checked before by this process, is not
+    /// read. With `committed_only` no batch at or above the last stable offset.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read_stored(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+        committed_only: bool,
+    ) -> Result<StoredRange, ReadError> {
+        self.0.core.read_stored(tp, from, bytes_max, committed_only)
     }
 
     /// The partition's offsets.

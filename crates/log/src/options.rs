@@ -52,7 +52,7 @@ impl Default for LogOptions {
             wal_files_max: 4,
             segment_bytes_max: 1 << 30,
             materialise_bytes: 4 << 20,
-            memory_bytes_max: 128 << 20,
+            memory_bytes_max: 96 << 20,
             tail_cache_bytes: 16 << 20,
             tidy_interval: Duration::from_secs(5),
             cluster_id: None,

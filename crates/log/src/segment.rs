@@ -10,6 +10,7 @@
 //! `.log` file when missing or wrong. What the `.log` file holds is known from the checkpoint.
 
 mod index;
+mod range;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::batch::{self, BATCH_HEADER_BYTES, Peek};
 use crate::checkpoint::SegmentCheckpoint;
 use crate::{LogBatch, PartitionOptions, ReadError};
 use index::SparseIndex;
+pub use range::FileRange;
 
 /// What the name of a file ends in that compaction has written and no checkpoint names yet:
 /// `<base offset>.<generation>.cleaned`.
@@ -47,6 +49,8 @@ pub(crate) struct Segment {
 
 struct Content {
     bytes: u64,
+    /// All bytes below it were checked by this process: it wrote them, or has read them.
+    checked: u64,
     /// Largest timestamp of the first batch; unknown (`None`) if it is empty or was written by an
     /// earlier process.
     first_timestamp: Option<i64>,
@@ -62,6 +66,7 @@ impl Content {
     fn empty(base_offset: Offset) -> Self {
         Self {
             bytes: 0,
+            checked: 0,
             first_timestamp: None,
             max_timestamp: i64::MIN,
             generation: 0,
@@ -100,6 +105,7 @@ impl Segment {
     pub(crate) fn existing(disk: &Arc<dyn Disk>, dir: &Path, found: &SegmentCheckpoint) -> Self {
         let content = Content {
             bytes: found.bytes,
+            checked: 0,
             first_timestamp: None,
             max_timestamp: found.max_timestamp,
             generation: found.generation,
@@ -166,6 +172,9 @@ impl Segment {
     /// Adds batches behind the last one; not synced. One caller at a time.
     pub(crate) fn append(&self, batches: &[LogBatch]) -> io::Result<()> {
         let start = self.content().bytes;
+        if self.load_index().is_err() {
+            tracing::warn!("{}: the index is not kept up, reads will be slow", self.path("log").display());
+        }
         let parts: Vec<&[u8]> = batches.iter().map(|batch| &batch.bytes()[..]).collect();
         self.file()?.write_all_parts_at(&parts, start)?;
         let mut content = self.content();
@@ -177,6 +186,9 @@ impl Segment {
             content.bytes += len as u64;
             content.first_timestamp.get_or_insert(batch.max_timestamp());
             content.max_timestamp = content.max_timestamp.max(batch.max_timestamp());
+        }
+        if content.checked == start {
+            content.checked = content.bytes;
         }
         content.index_stale = true;
         Ok(())
@@ -278,7 +290,13 @@ impl Segment {
         if buf.len() < want {
             return Err(self.io(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.split(Bytes::from(buf), pos, first.base_offset, end)
+        let batches = self.split(Bytes::from(buf), pos, first.base_offset, end)?;
+        let checked = pos + batches.iter().map(|batch| batch.bytes().len() as u64).sum::<u64>();
+        let mut content = self.content();
+        if pos <= content.checked {
+            content.checked = content.checked.max(checked);
+        }
+        Ok(batches)
     }
 
     /// Cuts a stretch of the file into checked batches; an incomplete last one is left out.

@@ -5,7 +5,8 @@
 //!  ▲           │ no                                                 ▲
 //!  └── woken ──┴── any partition's high watermark rises ── deadline ┘
 //! ```
-//! Reading may wait for the disk: [`ParkedFetch::read`] is called off the socket threads.
+//! Reading may wait for the disk: [`ParkedFetch::read`] is called off the socket threads. What lies in
+//! segments is found, not read: it goes from its file into the socket.
 
 pub(crate) mod codec;
 
@@ -15,13 +16,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_env::{MemoryExhausted, Offset, Reservation, TopicPartition};
-use highwater_log::{Bounds, ReadRange};
+use highwater_log::{Bounds, StoredRange, StoredRecords};
 
 use crate::api::TopicRef;
 use crate::broker::{Answer, Broker};
 use crate::errors::{ErrorCode, read_error};
 use crate::request::{Refusal, Request};
-use crate::response::Response;
+use crate::response::{Part, Response};
 use codec::{FetchRequest, Form, PartitionAnswer};
 
 /// A Fetch on its way.
@@ -34,7 +35,7 @@ pub struct ParkedFetch {
     bytes_min: usize,
     bytes_max: usize,
     bytes: usize,
-    /// Memory for `bytes`.
+    /// Memory for those of `bytes` that are in memory.
     held: Option<Reservation>,
     /// Whether there was no memory for what could be read: answered, late, with what there is.
     starved: bool,
@@ -51,7 +52,7 @@ struct Slice {
     bounds: Bounds,
     /// Producer id and first offset of aborted transactions among the batches.
     aborted: Vec<(i64, Offset)>,
-    batches: Vec<Bytes>,
+    batches: Vec<Part>,
 }
 
 impl ParkedFetch {
@@ -106,18 +107,17 @@ impl ParkedFetch {
             if room == 0 && !first {
                 continue;
             }
-            match self.broker.log.read(tp, slice.next_offset, room) {
-                Ok(mut range) => {
-                    // Records of an open transaction neither go into the answer nor end the wait.
-                    let end = slice.end(&range.bounds, self.form);
-                    range.batches.retain(|batch| batch.base_offset() < end);
-                    let more = range.batches.iter().map(|batch| batch.bytes().len()).sum::<usize>();
-                    if hold(&self.broker, &mut self.held, self.bytes + more).is_err() {
+            // Records of an open transaction neither go into the answer nor end the wait.
+            match self.broker.log.read_stored(tp, slice.next_offset, room, self.form.committed_only) {
+                Ok(range) => {
+                    if let StoredRecords::Batches(_) = &range.records
+                        && hold(&self.broker, &mut self.held, range.records.len()).is_err()
+                    {
                         self.starved = true;
                         return;
                     }
+                    self.bytes += range.records.len();
                     slice.take(range, self.form);
-                    self.bytes += more;
                 }
                 Err(error) => slice.fail(read_error(&error)),
             }
@@ -191,12 +191,12 @@ impl ParkedFetch {
     }
 }
 
-/// Holds memory for `bytes` of records.
-fn hold(broker: &Broker, held: &mut Option<Reservation>, bytes: usize) -> Result<(), MemoryExhausted> {
+/// Holds memory for `more` bytes of records.
+fn hold(broker: &Broker, held: &mut Option<Reservation>, more: usize) -> Result<(), MemoryExhausted> {
     match held {
-        Some(reservation) => reservation.resize(bytes as u64),
+        Some(reservation) => reservation.grow(more as u64),
         None => {
-            *held = Some(broker.budget.reserve(bytes as u64)?);
+            *held = Some(broker.budget.reserve(more as u64)?);
             Ok(())
         }
     }
@@ -214,17 +214,20 @@ impl Slice {
         self.code == ErrorCode::None && (!form.committed_only || self.batches.is_empty())
     }
 
-    fn take(&mut self, range: ReadRange, form: Form) {
+    fn take(&mut self, range: StoredRange, form: Form) {
         self.bounds = range.bounds;
+        let end = range.records.next_offset(self.next_offset);
         if form.committed_only {
-            let end = range.next_offset(self.next_offset);
             let begun = range.aborted.iter().filter(|one| one.first_offset < end);
             self.aborted = begun.map(|one| (one.producer_id, one.first_offset)).collect();
         }
-        for batch in range.batches {
-            self.next_offset = batch.next_offset();
-            self.bytes_left = self.bytes_left.saturating_sub(batch.bytes().len());
-            self.batches.push(batch.bytes().clone());
+        self.next_offset = end;
+        self.bytes_left = self.bytes_left.saturating_sub(range.records.len());
+        match range.records {
+            StoredRecords::Batches(batches) => {
+                self.batches.extend(batches.iter().map(|batch| Part::Bytes(batch.bytes().clone())));
+            }
+            StoredRecords::File(range) => self.batches.push(Part::File(range)),
         }
     }
 

@@ -17,7 +17,6 @@ use std::time::Duration;
 use highwater_coordinator::{Topic, TransactionError, TransactionVersion};
 use highwater_env::TopicPartition;
 use highwater_log::{AppendError, LogBatch, Ticket};
-use kafka_protocol::protocol::StrBytes;
 
 use crate::api::TopicRef;
 use crate::broker::{Answer, Broker};
@@ -38,7 +37,7 @@ const ADDS_PARTITIONS_SINCE: i16 = 12;
 pub struct ParkedProduce {
     broker: Arc<Broker>,
     request: Request,
-    transactional_id: Option<StrBytes>,
+    transactional_id: Option<String>,
     acks: i16,
     deadline: Duration,
     topics: Vec<(TopicRef, Vec<Append>)>,

@@ -24,6 +24,7 @@ use crate::guard::tests::{Writer, shape_of};
 use crate::listener::Listener;
 use crate::options::BrokerOptions;
 use crate::request::Refusal;
+use crate::response::concat;
 use crate::wire::{WireReader, WireWriter};
 
 struct Fixture {
@@ -57,7 +58,7 @@ impl Fixture {
     fn ask(&self, key: i16, version: i16, body: &[u8]) -> Result<Bytes, Refusal> {
         match self.settle(self.broker.handle(frame(key, version, 77, body))) {
             Answer::Reply(response) => {
-                let mut bytes = response.to_bytes();
+                let mut bytes = response.to_bytes().unwrap();
                 assert_eq!(bytes.len(), response.wire_len());
                 assert_eq!(usize::try_from(bytes.get_i32()).unwrap(), bytes.len());
                 assert_eq!(bytes.get_i32(), 77);
@@ -74,7 +75,7 @@ impl Fixture {
         let mut writer = WireWriter::new(api.flexible(version));
         write(&mut writer);
         writer.tags();
-        let mut answer = self.ask(key, version, &writer.finish().concat()).unwrap();
+        let mut answer = self.ask(key, version, &concat(&writer.finish()).unwrap()).unwrap();
         if api.flexible_response_header(version) {
             assert_eq!(answer.get_u8(), 0);
         }

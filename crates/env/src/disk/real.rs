@@ -3,6 +3,8 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -176,6 +178,22 @@ impl DiskFile for RealFile {
         }
         bytes.truncate(len);
         Ok(bytes)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sends(&self) -> bool {
+        true
+    }
+
+    #[cfg(target_os = "linux")]
+    fn send(&self, socket: BorrowedFd<'_>, pos: u64, len: usize) -> io::Result<usize> {
+        let mut at = pos;
+        loop {
+            match rustix::fs::sendfile(socket, &self.0, Some(&mut at), len) {
+                Err(rustix::io::Errno::INTR) => {}
+                done => return Ok(done?),
+            }
+        }
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -6,17 +6,33 @@ use highwater_env::{Offset, TopicPartition};
 
 use super::Core;
 use crate::segment::Segment;
-use crate::{AbortedTransaction, Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange};
+use crate::{
+    AbortedTransaction, Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange, StoredRange,
+    StoredRecords,
+};
 
 /// Records of one batch inflate to no more than this when a timestamp is looked up.
 const INFLATED_BYTES_MAX: usize = 64 << 20;
+
+/// Fewer bytes than this are read and written rather than sent from their file: it costs no more.
+const FILE_BYTES_MIN: usize = 16 << 10;
 
 /// Where records lie. The lists are of one moment: compaction takes records and their aborted
 /// transactions away together.
 enum Found {
     Memory(ReadRange),
-    /// The segment, still to be read, and the offset where the next one (or the tail) begins.
-    Segment(ReadRange, Arc<Segment>, Offset),
+    Segment(InSegment),
+}
+
+/// Records still to be read.
+struct InSegment {
+    /// All but the batches.
+    range: ReadRange,
+    segment: Arc<Segment>,
+    /// What it held at that moment: all of it durable.
+    bytes: u64,
+    /// Where the next segment, or the tail, begins.
+    end: Offset,
 }
 
 impl Core {
@@ -35,9 +51,9 @@ impl Core {
         let mut at = from;
         loop {
             let found = self.find(tp, from, at, bytes_max)?;
-            let (mut range, segment, end) = match found {
+            let InSegment { mut range, segment, end, .. } = match found {
                 Found::Memory(range) => return Ok(range),
-                Found::Segment(range, segment, end) => (range, segment, end),
+                Found::Segment(found) => found,
             };
             let mut batches = segment.read(at, bytes_max)?;
             // The segment may have grown since the bounds were taken.
@@ -49,6 +65,31 @@ impl Core {
             // Compaction left nothing behind `at` in this segment.
             at = end;
         }
+    }
+
+    /// As [`Core::read`], but what lies in a file stays there if it can be sent from it.
+    pub(crate) fn read_stored(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+        committed_only: bool,
+    ) -> Result<StoredRange, ReadError> {
+        let limit = |bounds: &Bounds| {
+            if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+        };
+        if let Found::Segment(InSegment { range, segment, bytes, .. }) =
+            self.find(tp, from, from, bytes_max)?
+        {
+            let file = segment.range(from, bytes_max, limit(&range.bounds), bytes)?;
+            if let Some(file) = file.filter(|file| file.len() >= FILE_BYTES_MIN) {
+                let (bounds, aborted) = (range.bounds, range.aborted);
+                return Ok(StoredRange { records: StoredRecords::File(file), bounds, aborted });
+            }
+        }
+        let ReadRange { mut batches, bounds, aborted } = self.read(tp, from, bytes_max)?;
+        batches.retain(|batch| batch.base_offset() < limit(&bounds));
+        Ok(StoredRange { records: StoredRecords::Batches(batches), bounds, aborted })
     }
 
     /// Where the batch at or after `at` lies, at one moment; `from` is what was asked for.
@@ -81,7 +122,8 @@ impl Core {
         let (segment, end) =
             partition.segment_of(at).ok_or(ReadError::OffsetOutOfRange { offset: from, bounds })?;
         let range = ReadRange { aborted: partition.aborted_in(at, end), ..nothing };
-        Ok(Found::Segment(range, segment, end))
+        let bytes = segment.checkpoint().bytes;
+        Ok(Found::Segment(InSegment { range, segment, bytes, end }))
     }
 
     /// Aborted transactions with records in `[from, to)`.

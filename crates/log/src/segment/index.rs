@@ -60,6 +60,12 @@ impl SparseIndex {
         self.entries[..after].last().copied()
     }
 
+    /// The last entry that stands before the position `pos` and whose offset is below `offset`.
+    pub(crate) fn last_below(&self, pos: u64, offset: Offset) -> Option<(Offset, u64)> {
+        let after = self.entries.partition_point(|entry| entry.1 < pos && entry.0 < offset);
+        self.entries[..after].last().copied()
+    }
+
     /// Whether it knows all that the index files hold: one read from a file does not know of what
     /// stands behind its last entry.
     pub(crate) fn is_complete(&self) -> bool {

@@ -12,10 +12,10 @@
 //!              | preferred replica i32 (11..) | records]]
 //! ```
 
-use bytes::Bytes;
 use highwater_log::Bounds;
 
 use crate::api::TopicRef;
+use crate::response::Part;
 use crate::wire::{WireError, WireReader, WireWriter};
 
 /// The first version that names topics by id (KIP-516).
@@ -110,7 +110,7 @@ pub(crate) struct PartitionAnswer {
     pub(crate) bounds: Bounds,
     /// Producer id and first offset of each transaction among the records that was aborted.
     pub(crate) aborted: Vec<(i64, i64)>,
-    pub(crate) batches: Vec<Bytes>,
+    pub(crate) batches: Vec<Part>,
 }
 
 impl PartitionAnswer {
@@ -132,7 +132,7 @@ pub(crate) fn write<'a>(
     form: Form,
     code: i16,
     topics: impl ExactSizeIterator<Item = (&'a TopicRef, Vec<PartitionAnswer>)>,
-) -> Vec<Bytes> {
+) -> Vec<Part> {
     const NO_PREFERRED_REPLICA: i32 = -1;
     let mut writer = WireWriter::new(form.flexible);
     writer.i32(0);

@@ -8,9 +8,9 @@
 //! ```
 
 use bytes::Bytes;
-use kafka_protocol::protocol::StrBytes;
 
 use crate::api::TopicRef;
+use crate::response::Part;
 use crate::wire::{WireError, WireReader, WireWriter};
 
 /// The first version that names topics by id (KIP-516).
@@ -18,7 +18,7 @@ const TOPIC_IDS_SINCE: i16 = 13;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProduceRequest {
-    pub(crate) transactional_id: Option<StrBytes>,
+    pub(crate) transactional_id: Option<String>,
     pub(crate) acks: i16,
     pub(crate) timeout_ms: i32,
     pub(crate) topics: Vec<ProduceTopic>,
@@ -43,7 +43,7 @@ const PARTITION_BYTES_MIN: usize = 5;
 
 impl ProduceRequest {
     pub(crate) fn read(mut reader: WireReader, version: i16) -> Result<Self, WireError> {
-        let transactional_id = reader.nullable_string()?;
+        let transactional_id = reader.nullable_string()?.map(|id| id.to_string());
         let acks = reader.i16()?;
         let timeout_ms = reader.i32()?;
         let topics = reader.array(TOPIC_BYTES_MIN, |reader| {
@@ -81,7 +81,7 @@ pub(crate) fn write<'a>(
     version: i16,
     flexible: bool,
     topics: impl ExactSizeIterator<Item = (&'a TopicRef, Vec<PartitionAnswer<'a>>)>,
-) -> Vec<Bytes> {
+) -> Vec<Part> {
     const NO_APPEND_TIME: i64 = -1;
     let mut writer = WireWriter::new(flexible);
     writer.len(Some(topics.len()));

@@ -456,7 +456,7 @@ fn bytes_behind_a_request_are_ignored() {
 fn broker_in_metadata(node: &Fixture, listener: &Arc<Listener>) -> (String, i32) {
     let handled = node.broker.handle_from(listener, frame(3, 1, 7, &[0, 0, 0, 0]));
     let Handled::Answered(Answer::Reply(response)) = handled else { panic!("not answered at once") };
-    let mut answer = WireReader::new(response.to_bytes(), false);
+    let mut answer = WireReader::new(response.to_bytes().unwrap(), false);
     answer.skip(4 + 4 + 4 + 4).unwrap();
     (answer.string().unwrap().to_string(), answer.i32().unwrap())
 }
@@ -499,7 +499,7 @@ fn each_listener_sends_its_clients_to_itself() {
     let body = [0, 1, b'g', 0];
     let handled = node.broker.handle_from(&listener("outside", 10), frame(10, 1, 7, &body));
     let Handled::Answered(Answer::Reply(response)) = handled else { panic!("not answered at once") };
-    let mut answer = WireReader::new(response.to_bytes(), false);
+    let mut answer = WireReader::new(response.to_bytes().unwrap(), false);
     answer.skip(4 + 4 + 4 + 2).unwrap();
     assert_eq!(answer.nullable_string(), Ok(None));
     answer.skip(4).unwrap();

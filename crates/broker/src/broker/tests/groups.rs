@@ -2,6 +2,7 @@
 
 use super::admin::one;
 use super::*;
+use crate::response::concat;
 use crate::wire::{WireReader, WireWriter};
 
 /// The session and rebalance timeout of members here.
@@ -32,7 +33,7 @@ impl Fixture {
         });
         writer.nullable_string(Some("to test"));
         writer.tags();
-        let handled = self.broker.handle(frame(11, 9, 77, &writer.finish().concat()));
+        let handled = self.broker.handle(frame(11, 9, 77, &concat(&writer.finish()).unwrap()));
         let Handled::Parked(mut parked) = handled else { panic!("answered at once") };
         // The first rebalance of a group takes a moment, by the clock.
         while parked.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
@@ -40,7 +41,7 @@ impl Fixture {
             thread::park_timeout(Duration::from_millis(5));
         }
         let Answer::Reply(response) = parked.finish() else { panic!("no answer") };
-        let mut answer = response.to_bytes();
+        let mut answer = response.to_bytes().unwrap();
         answer.advance(4 + 4 + 1);
         let mut answer = WireReader::new(answer, true);
         answer.i32().unwrap();

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{PartitionAnswer, ProducePartition, ProduceRequest, ProduceTopic, write};
 use crate::api::TopicRef;
+use crate::response::concat;
 use crate::wire::{WireReader, WireWriter};
 
 const FLEXIBLE_SINCE: i16 = 9;
@@ -35,7 +36,7 @@ fn written(request: &ProduceRequest, version: i16) -> Bytes {
         out.tags();
     }
     out.tags();
-    out.finish().concat().into()
+    concat(&out.finish()).unwrap()
 }
 
 fn topic_ref(version: i16, id: u128) -> TopicRef {
@@ -61,6 +62,7 @@ prop_compose! {
         });
         let topics = vec![ProduceTopic { topic: topic_ref(version, id), partitions: partitions.collect() }];
         let transactional_id = transactional.then(|| StrBytes::from_static_str("tx"));
+        let transactional_id = transactional_id.map(|id| id.to_string());
         (version, ProduceRequest { transactional_id, acks, timeout_ms, topics })
     }
 }
@@ -75,7 +77,7 @@ proptest! {
         let ours = ProduceRequest::read(WireReader::new(bytes, version >= FLEXIBLE_SINCE), version).unwrap();
         prop_assert_eq!(theirs.acks, ours.acks);
         prop_assert_eq!(theirs.timeout_ms, ours.timeout_ms);
-        prop_assert_eq!(theirs.transactional_id.map(|id| id.0), ours.transactional_id.clone());
+        prop_assert_eq!(theirs.transactional_id.map(|id| id.0.to_string()), ours.transactional_id.clone());
         prop_assert_eq!(theirs.topic_data.len(), ours.topics.len());
         for (theirs, ours) in theirs.topic_data.iter().zip(&ours.topics) {
             let topic = match version {
@@ -117,7 +119,7 @@ proptest! {
         });
         let answers: Vec<_> = answers.collect();
         let flexible = version >= FLEXIBLE_SINCE;
-        let ours: Bytes = write(version, flexible, [(&topic, answers)].into_iter()).concat().into();
+        let ours: Bytes = concat(&write(version, flexible, [(&topic, answers)].into_iter())).unwrap();
 
         let told = message.clone().map(StrBytes::from_string);
         let errors = bad_records.iter().filter(|_| version >= 8).map(|index| {
@@ -158,7 +160,8 @@ fn golden(version: i16, expected: &expect_test::Expect) {
         bad_records: &[],
         message: None,
     };
-    let bytes = write(version, version >= FLEXIBLE_SINCE, [(&topic, vec![answer])].into_iter()).concat();
+    let bytes =
+        concat(&write(version, version >= FLEXIBLE_SINCE, [(&topic, vec![answer])].into_iter())).unwrap();
     expected.assert_eq(&hex(&bytes));
 }
 
