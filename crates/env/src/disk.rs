@@ -102,6 +102,11 @@ pub trait DiskFile: Send + Sync {
     }
     /// fdatasync: makes all bytes written so far, and the length, durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// Lets the system begin to store the `len` bytes at `pos`, so that a later sync finds little left to do and
+    /// holds up no other. Only a hint: it does not wait and promises nothing.
+    fn begin_writeback(&self, pos: u64, len: u64) {
+        let _ = (pos, len);
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the length is 0.
@@ -111,18 +116,15 @@ pub trait DiskFile: Send + Sync {
     /// Cuts the file, or grows it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Whether [`DiskFile::send`] works.
-    fn sends(&self) -> bool {
-        false
-    }
-    /// Sends up to `len` bytes from `pos` into a socket, straight from the page cache (sendfile(2)); 0 means
-    /// the end of the file.
+    /// Sends up to `len` bytes from `pos` into a socket; 0 means the end of the file. Where the system can, they
+    /// go there from the page cache, without a copy in this process.
     ///
     /// # Errors
-    /// `WouldBlock` if a non-blocking socket is full, `Unsupported` unless [`DiskFile::sends`].
+    /// `WouldBlock` if a non-blocking socket is full; those of reading and of writing to the socket.
     fn send(&self, socket: BorrowedFd<'_>, pos: u64, len: usize) -> io::Result<usize> {
-        let _ = (socket, pos, len);
-        Err(io::ErrorKind::Unsupported.into())
+        const PIECE_BYTES: usize = 256 << 10;
+        let piece = self.read_vec_at(len.min(PIECE_BYTES), pos)?;
+        if piece.is_empty() { Ok(0) } else { Ok(rustix::io::write(socket, &piece)?) }
     }
 
     /// Reads exactly `buf.len()` bytes from `pos`.

@@ -176,7 +176,9 @@ impl Segment {
             tracing::warn!("{}: the index is not kept up, reads will be slow", self.path("log").display());
         }
         let parts: Vec<&[u8]> = batches.iter().map(|batch| &batch.bytes()[..]).collect();
-        self.file()?.write_all_parts_at(&parts, start)?;
+        let file = self.file()?;
+        file.write_all_parts_at(&parts, start)?;
+        file.begin_writeback(start, parts.iter().map(|part| part.len() as u64).sum());
         let mut content = self.content();
         for batch in batches {
             let (pos, len) = (content.bytes, batch.bytes().len());

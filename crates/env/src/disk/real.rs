@@ -180,11 +180,7 @@ impl DiskFile for RealFile {
         Ok(bytes)
     }
 
-    #[cfg(target_os = "linux")]
-    fn sends(&self) -> bool {
-        true
-    }
-
+    /// sendfile(2).
     #[cfg(target_os = "linux")]
     fn send(&self, socket: BorrowedFd<'_>, pos: u64, len: usize) -> io::Result<usize> {
         let mut at = pos;
@@ -198,6 +194,14 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    /// Linux writes dirty pages that are said not to be needed at once, and drops clean ones only: these stay cached.
+    #[cfg(target_os = "linux")]
+    fn begin_writeback(&self, pos: u64, len: u64) {
+        if let Some(len) = std::num::NonZeroU64::new(len) {
+            let _ = rustix::fs::fadvise(&self.0, pos, Some(len), rustix::fs::Advice::DontNeed);
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -16,6 +16,7 @@ use hooked::Hooked;
 
 mod compaction;
 mod hooked;
+mod stored;
 mod transactions;
 mod trim;
 

@@ -70,8 +70,8 @@ impl FileRange {
 
 impl Segment {
     /// Whole batches from the one that contains `from`, at most `bytes_max` bytes but always one, that begin
-    /// below the offset `limit` and end at or before the position `end`. None if they must be read: not
-    /// checked yet, or on a disk that cannot send.
+    /// below the offset `limit` and end at or before the position `end`. None if they must be read, for
+    /// this process has not checked them yet.
     pub(crate) fn range(
         &self,
         from: Offset,
@@ -80,9 +80,6 @@ impl Segment {
         end: u64,
     ) -> Result<Option<FileRange>, ReadError> {
         let file = self.file().map_err(|e| self.io(e))?;
-        if !file.sends() {
-            return Ok(None);
-        }
         let Some((start, first)) = self.locate(from)? else { return Ok(None) };
         let checked = self.content().checked.min(end);
         let full = checked.min(start + bytes_max.max(first.length) as u64);
