@@ -28,7 +28,7 @@ pub use api::fetch::ParkedFetch;
 pub use api::produce::ParkedProduce;
 pub use broker::{Answer, Broker, Handled, Parked, TICK};
 pub use listener::Listener;
-pub use net::serve;
+pub use net::{SocketThreads, serve};
 pub use options::BrokerOptions;
 pub use request::Refusal;
 pub use response::Response;

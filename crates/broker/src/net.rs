@@ -1,4 +1,4 @@
-//! Sockets: accepting, framing, keeping answers in order. The only file that knows tokio.
+//! Sockets: accepting, framing, keeping answers in order. The only place that knows tokio.
 //!
 //! One task per connection runs two loops that meet at a bounded queue:
 //! ```text
@@ -6,6 +6,8 @@
 //! ```
 //! A connection that does not take its answers fills its own queue and is read no further; no
 //! other connection waits for it.
+
+mod threads;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -31,6 +33,8 @@ use crate::listener::Listener;
 use crate::request::{Refusal, Request};
 use crate::response::{Part, Response};
 use crate::stats::add;
+
+pub use threads::SocketThreads;
 
 /// A connection's read buffer while it waits for a request.
 const READ_BUFFER_BYTES: usize = 4 << 10;
@@ -71,12 +75,13 @@ enum End {
     Handler(#[from] JoinError),
 }
 
-/// Serves a listener's connections until `shutdown` resolves; then requests already read are answered, for at
+/// Serves a listener's connections on `threads` until `shutdown` resolves; then requests already read are answered, for at
 /// most [`BrokerOptions::shutdown_grace`](crate::BrokerOptions::shutdown_grace).
 pub async fn serve(
     socket: TcpListener,
     listener: Arc<Listener>,
     broker: Arc<Broker>,
+    threads: Arc<SocketThreads>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let (stop, stopped) = watch::channel(false);
@@ -92,7 +97,7 @@ pub async fn serve(
             accepted = socket.accept() => match accepted {
                 Ok((accepted, peer)) => {
                     if let Some(seat) = Seat::take(&broker, &listener, peer) {
-                        connections.spawn(connection(accepted, peer, seat, stopped.clone()));
+                        connections.spawn_on(move_in(accepted, peer, seat, stopped.clone()), threads.next());
                     }
                 }
                 Err(error) => {
@@ -137,6 +142,14 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.broker.counters.connections_open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Serves a connection on the runtime this runs on, to which its socket does not belong yet.
+async fn move_in(socket: TcpStream, peer: SocketAddr, seat: Seat, stopped: watch::Receiver<bool>) {
+    match socket.into_std().and_then(TcpStream::from_std) {
+        Ok(socket) => connection(socket, peer, seat, stopped).await,
+        Err(error) => tracing::warn!(%peer, "cannot serve a Kafka connection: {error}"),
     }
 }
 

@@ -348,11 +348,21 @@ impl Core {
         self.segments_wanted.notify_all();
     }
 
-    /// Blocks until a group forms; false once the log ends and none is left.
-    pub(crate) fn wait_for_group(&self) -> bool {
+    /// Blocks until a group forms (true) or `patience` is over (false); none once the log ends and no
+    /// group is left.
+    pub(crate) fn wait_for_group(&self, patience: Option<Duration>) -> Option<bool> {
         let idle = |state: &mut State| state.forming.is_empty() && !state.ending;
-        let state = self.writer_wanted.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
-        !state.forming.is_empty()
+        let mut state = self.state();
+        if let Some(patience) = patience {
+            let waited = self.writer_wanted.wait_timeout_while(state, patience, idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if idle(&mut state) {
+                return Some(false);
+            }
+        } else {
+            state = self.writer_wanted.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!state.forming.is_empty()).then_some(true)
     }
 
     /// Blocks until segments should be written, `Some(true)` with a checkpoint; at least for

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater_broker::{Broker, BrokerOptions, Listener, serve};
+use highwater_broker::{Broker, BrokerOptions, Listener, SocketThreads, serve};
 use highwater_coordinator::{Coordinators, Groups, TopicOptions, Topics};
 use highwater_env::{Clock, Entropy, MemoryBudget, OsEntropy, RealDisk, SystemClock};
 use highwater_log::{BatchBuilder, Log, LogOptions};
@@ -58,7 +58,8 @@ impl Node {
         let listener = Arc::new(Listener { port: addr.port(), ..Listener::default() });
         let broker = Arc::new(Broker::new(log.clone(), coordinators, options, clock, entropy, &budget));
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = runtime.spawn(serve(socket, listener, Arc::clone(&broker), async {
+        let threads = Arc::new(SocketThreads::start().unwrap());
+        let served = runtime.spawn(serve(socket, listener, Arc::clone(&broker), threads, async {
             let _ = stopped.await;
         }));
         Self { broker, addr, log, topics, groups, runtime, stop: Some(stop), served: Some(served), _dir: dir }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use highwater_broker::{Broker, BrokerOptions, Listener};
+use highwater_broker::{Broker, BrokerOptions, Listener, SocketThreads};
 use highwater_coordinator::LogTopicWriter;
 use highwater_gateway::{Gateway, GatewayOptions};
 use highwater_log::RecoveryReport;
@@ -93,8 +93,8 @@ fn say_recovered(report: &RecoveryReport) -> Result<()> {
         let mut err = std::io::stderr().lock();
         writeln!(
             err,
-            "recovered after an unclean stop: {} batches replayed, {} bytes of unacknowledged tail cut, {} ms",
-            report.replayed_batches, report.torn_bytes, report.took_ms
+            "recovered after an unclean stop: {} batches of {} bytes replayed, {} bytes of unacknowledged tail cut, {} ms",
+            report.replayed_batches, report.replayed_bytes, report.torn_bytes, report.took_ms
         )?;
     }
     Ok(())
@@ -127,11 +127,14 @@ async fn serve(
     );
     say_listening(http_address, &kafka)?;
     let mut kafka_tasks = JoinSet::new();
+    let threads =
+        Arc::new(SocketThreads::start().context("cannot start the threads that serve Kafka clients")?);
     for Bound { socket, listener, .. } in kafka {
         kafka_tasks.spawn(highwater_broker::serve(
             socket,
             listener,
             Arc::clone(&broker),
+            Arc::clone(&threads),
             until(stopped.clone()),
         ));
     }

@@ -10,6 +10,9 @@ use crate::core::Core;
 /// How long to wait before segments are tried again after a failure, a full disk most likely.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The write-ahead log is marked as durable to its end when nothing was appended for this long.
+const MARK_AFTER: Duration = Duration::from_millis(50);
+
 pub(super) struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
@@ -54,9 +57,14 @@ impl Drop for PoisonOnPanic<'_> {
 
 fn write(core: &Core) {
     let _guard = PoisonOnPanic(core);
-    while core.wait_for_group() {
-        core.write_group();
-        core.write_mark_if_idle();
+    let mut marked = true;
+    while let Some(group) = core.wait_for_group((!marked).then_some(MARK_AFTER)) {
+        if group {
+            core.write_group();
+        } else {
+            core.write_mark_if_idle();
+        }
+        marked = !group;
     }
 }
 
