@@ -242,6 +242,21 @@ fn what_is_produced_is_fetched() {
     assert_eq!(node.fetch("t", 3, 0, 1), (0, 3, Bytes::new()));
 }
 
+/// A large frame would otherwise stay in memory until the disk, or other clients, answer.
+#[test]
+fn what_waits_has_let_go_of_its_frame() {
+    let node = fixture();
+    node.create("t");
+    let produce = produce_body("t", 0, -1, &batch(&["a"], 0)).to_vec();
+    for (key, version, body) in [(0, 7, produce), (1, 11, fetch_body("t", 0, 1000, 1 << 20).to_vec())] {
+        let frame = frame(key, version, 77, &body);
+        let kept = frame.clone();
+        let handled = node.broker.handle(frame);
+        assert!(matches!(handled, Handled::Parked(_)));
+        assert!(kept.is_unique(), "api {key}");
+    }
+}
+
 #[test]
 fn offsets_by_time() {
     let node = fixture();
