@@ -185,6 +185,16 @@ impl Broker {
     }
 }
 
+/// Whether a client that believes in this leader epoch is right (KIP-320); -1 believes in none.
+pub(crate) fn check_leader_epoch(epoch: i32) -> Result<(), ErrorCode> {
+    const UNKNOWN: i32 = -1;
+    match epoch {
+        UNKNOWN | LEADER_EPOCH => Ok(()),
+        LEADER_EPOCH.. => Err(ErrorCode::UnknownLeaderEpoch),
+        _ => Err(ErrorCode::FencedLeaderEpoch),
+    }
+}
+
 fn reply(request: &Request, body: Bytes) -> Handled {
     Handled::Answered(Answer::Reply(request.response(body)))
 }

@@ -1,6 +1,6 @@
 //! Kafka's error codes, and which of them tells a client what to do about our errors.
 
-use highwater_coordinator::{GroupRefusal, TopicError, TransactionError};
+use highwater_coordinator::{GroupRefusal, TopicError, TransactionError, Unfit};
 use highwater_log::{AppendError, BatchError, ReadError};
 
 /// The codes of the APIs that are served, or are to be (kafka.apache.org/protocol#protocol_error_codes).
@@ -106,9 +106,15 @@ pub(crate) struct Refused {
     pub(crate) message: String,
 }
 
+/// Longest message, in bytes. Messages quote what a client sent, and strings of answers have a 16-bit
+/// length.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
 impl Refused {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        Self { code, message }
     }
 }
 
@@ -173,6 +179,17 @@ pub(crate) fn batch_error(error: &BatchError) -> ErrorCode {
         | BatchError::Invalid(_)
         | BatchError::Decompress { .. }
         | BatchError::InflatesTooFar { .. } => ErrorCode::InvalidRecord,
+    }
+}
+
+/// The code for a batch that its topic does not take.
+pub(crate) fn unfit_error(unfit: &Unfit) -> ErrorCode {
+    match unfit {
+        Unfit::Internal(_) => ErrorCode::InvalidTopic,
+        Unfit::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        Unfit::ClaimsAppendTime | Unfit::Timestamp { .. } => ErrorCode::InvalidTimestamp,
+        Unfit::KeyWanted { .. } => ErrorCode::InvalidRecord,
+        Unfit::Batch(error) => batch_error(error),
     }
 }
 

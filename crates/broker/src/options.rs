@@ -14,8 +14,6 @@ pub struct BrokerOptions {
     /// Bytes of requests and responses held at one time by all connections together. Sockets are
     /// not read while it is used up.
     pub in_flight_bytes_max: u64,
-    /// The largest record batch taken, in bytes, unless the topic's `max.message.bytes` says else.
-    pub message_bytes_max: usize,
     /// The most record bytes of one Fetch answer; exceeded only by its first batch.
     pub fetch_bytes_max: usize,
     /// The longest a Fetch may wait for records, whatever the client asks.
@@ -40,8 +38,6 @@ impl Default for BrokerOptions {
             frame_bytes_max: 100 << 20,
             control_frame_bytes_max: 8 << 20,
             in_flight_bytes_max: 256 << 20,
-            // Kafka's own default: 1 MiB of records and the batch's header.
-            message_bytes_max: (1 << 20) + 12,
             // Small answers keep memory low; what is not sent yet is asked for at once.
             fetch_bytes_max: 8 << 20,
             fetch_wait_max: Duration::from_secs(60),

@@ -139,11 +139,9 @@ fn what_was_asked_before_is_answered_before_closing() {
 #[test]
 fn frames_wait_for_memory() {
     let budget = MemoryBudget::root("test", 10 << 20);
-    let node = Node::start_with(
-        BrokerOptions { message_bytes_max: 5 << 20, ..BrokerOptions::default() },
-        budget.clone(),
-    );
-    node.topics.ensure("t").unwrap();
+    let node = Node::start_with(BrokerOptions::default(), budget.clone());
+    let large = [("max.message.bytes".to_owned(), (5 << 20).to_string())];
+    node.topics.create("t", 1, large.into()).unwrap();
     let records = batch(&[&vec![b'x'; 4 << 20]]);
     std::thread::scope(|scope| {
         for id in 0..8 {

@@ -89,7 +89,7 @@ impl Connect for Registry {
     ) -> Result<Box<dyn Committer>, ConnectorError> {
         let options = table(spec)?;
         match options.connector()?.name {
-            "kafka" => Ok(Box::new(kafka::KafkaCommitter::new(self.outside.log.as_ref(), options)?)),
+            "kafka" => Ok(Box::new(kafka::KafkaCommitter::new(&self.outside, options)?)),
             "filesystem" => Ok(Box::new(filesystem::FileCommitter::new(&self.outside.disk, options)?)),
             _ => Ok(Box::new(blackhole::NothingToCommit)),
         }

@@ -7,6 +7,7 @@
 //!
 //! It must not know sockets, wire protocols or queries.
 
+mod admission;
 mod coordinators;
 mod groups;
 mod topic_config;
@@ -14,6 +15,7 @@ mod topics;
 mod transactions;
 mod writer;
 
+pub use admission::{Admitted, HEADER_BYTES_EXTRA, RECORD_BYTES_EXTRA, Unfit};
 pub use coordinators::{Coordinators, CoordinatorsError};
 pub use groups::{
     CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupError, GroupOptions,
@@ -22,10 +24,12 @@ pub use groups::{
     assigned_partitions,
 };
 pub use topic_config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
-pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, is_internal};
+pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, check_topic_name};
 pub use transactions::{
     COORDINATOR_EPOCH, PendingChange, ProducerIdentity, TRANSACTION_TOPIC, TransactionDescription,
     TransactionError, TransactionFilter, TransactionOptions, TransactionResult, TransactionState,
     TransactionStats, TransactionVersion, Transactions,
 };
-pub use writer::{LogTopicWriter, NewRecord, TopicWriter, WriteError, Written, partition_for_key};
+pub use writer::{
+    LogTopicWriter, NewRecord, TopicWriter, WriteError, WriteOutcome, Written, partition_for_key,
+};

@@ -6,7 +6,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use highwater_log::{BatchError, Compression, LogBatch, PartitionOptions};
+use highwater_log::{Compression, PartitionOptions};
 
 pub use keys::{ConfigKey, ConfigKind, TOPIC_CONFIGS};
 
@@ -15,8 +15,8 @@ pub use keys::{ConfigKey, ConfigKind, TOPIC_CONFIGS};
 pub struct TopicConfig {
     /// How the log keeps each partition.
     pub partition: PartitionOptions,
-    /// The largest batch taken; `None` is the node's own limit.
-    pub message_bytes_max: Option<usize>,
+    /// The largest batch taken, bytes.
+    pub message_bytes_max: usize,
     /// Whose timestamps records have.
     pub timestamp_type: TimestampType,
     /// How far timestamps may lie behind the clock, ms.
@@ -95,27 +95,6 @@ impl TopicConfig {
     }
 }
 
-/// Records of one batch inflate to no more than this, where they must be compressed anew.
-const INFLATED_BYTES_MAX: usize = 64 << 20;
-
-impl TopicConfig {
-    /// The batch as the topic keeps it: in its codec, and with `now_ms` (since the Unix epoch) as its
-    /// records' timestamp if that is the append's, which is then returned, too.
-    ///
-    /// # Errors
-    /// If the records must be compressed anew and cannot be.
-    pub fn kept(&self, batch: LogBatch, now_ms: i64) -> Result<(LogBatch, Option<i64>), BatchError> {
-        let batch = match self.compression {
-            Some(codec) => batch.recompressed(codec, INFLATED_BYTES_MAX)?,
-            None => batch,
-        };
-        Ok(match self.timestamp_type {
-            TimestampType::CreateTime => (batch, None),
-            TimestampType::LogAppendTime => (batch.with_append_time(now_ms), Some(now_ms)),
-        })
-    }
-}
-
 /// Configs as given. A value that [`ConfigKey::check`] refuses counts as not given.
 struct Given<'a>(&'a BTreeMap<String, String>);
 
@@ -133,10 +112,9 @@ impl Given<'_> {
     }
 
     fn understood(&self) -> TopicConfig {
-        let given = |name: &str| self.0.contains_key(name).then(|| self.number(name));
         TopicConfig {
             partition: self.partition(),
-            message_bytes_max: given("max.message.bytes").and_then(|bytes| usize::try_from(bytes).ok()),
+            message_bytes_max: usize::try_from(self.number("max.message.bytes")).unwrap_or(0),
             timestamp_type: match self.text("message.timestamp.type") {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,

@@ -186,7 +186,7 @@ impl Topics {
     /// Makes a topic; `partitions` -1 means the default. Durable when it returns.
     ///
     /// # Errors
-    /// If the name is taken or invalid, or the number of partitions or a config is.
+    /// If the name is taken, internal or invalid, or the number of partitions or a config is.
     pub fn create(
         &self,
         name: &str,
@@ -211,7 +211,13 @@ impl Topics {
         partitions: i32,
         configs: &BTreeMap<String, String>,
     ) -> Result<(), TopicError> {
-        check_name(name)?;
+        check_topic_name(name)?;
+        if is_internal(name) {
+            return Err(TopicError::InvalidName {
+                name: name.to_owned(),
+                reason: "it is an internal topic's",
+            });
+        }
         if self.get(name).is_some() {
             return Err(TopicError::AlreadyExists(name.to_owned()));
         }
@@ -230,7 +236,8 @@ impl Topics {
         }
     }
 
-    /// The topic of that name; made with the defaults if there is none and that is switched on.
+    /// The topic of that name; made with the defaults if there is none and that is switched on. An
+    /// internal one is never made so: it needs configs of its own.
     ///
     /// # Errors
     /// If it is unknown and may not be made.
@@ -238,8 +245,8 @@ impl Topics {
         if let Some(topic) = self.get(name) {
             return Ok(topic);
         }
-        if !self.0.options.auto_create {
-            check_name(name)?;
+        check_topic_name(name)?;
+        if !self.0.options.auto_create || is_internal(name) {
             return Err(TopicError::Unknown(name.to_owned()));
         }
         self.get_or_create(name, -1, BTreeMap::new())
@@ -267,7 +274,7 @@ impl Topics {
         partitions: i32,
         configs: BTreeMap<String, String>,
     ) -> Result<Topic, TopicError> {
-        check_name(name)?;
+        check_topic_name(name)?;
         let _changing = self.change();
         match self.get(name) {
             Some(topic) => Ok(topic),
@@ -442,12 +449,15 @@ fn configure(log: &Log, topic: &Topic, partitions: Range<i32>) -> Result<(), Top
 }
 
 /// Whether a topic of this name is the node's own.
-pub fn is_internal(name: &str) -> bool {
+fn is_internal(name: &str) -> bool {
     INTERNAL_NAMES.contains(&name) || name.starts_with(INTERNAL_PREFIX)
 }
 
 /// Kafka's rules: 1..=249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
-fn check_name(name: &str) -> Result<(), TopicError> {
+///
+/// # Errors
+/// [`TopicError::InvalidName`].
+pub fn check_topic_name(name: &str) -> Result<(), TopicError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let reason = match name {
         "" => "it is empty",

@@ -26,7 +26,7 @@ pub struct IngestAnswer {
     pub positions: Vec<PartitionRange>,
     /// For `GET /v1/tables/{table}?after=`: covers all accepted events. Opaque.
     pub position: String,
-    /// The first 100 refused events.
+    /// 100 refused events at most, by line.
     pub errors: Vec<EventProblem>,
     /// Why the request as a whole ended before its body did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +139,8 @@ impl IngestAnswer {
 
 impl IntoResponse for IngestAnswer {
     fn into_response(mut self) -> Response {
+        // What a topic refuses is known later than what is no event.
+        self.errors.sort_by_key(|problem| problem.line);
         if self.error.is_none() && self.accepted == 0 {
             let message = match self.rejected {
                 0 => "the body holds no event".to_owned(),

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use highwater_coordinator::{NewRecord, TopicError, TopicWriter, WriteError, Written};
+use highwater_coordinator::{NewRecord, TopicError, TopicWriter, Unfit, WriteError, WriteOutcome, Written};
 use highwater_env::{Clock, MemoryBudget, Reservation};
 use highwater_log::{AppendError, LogError};
 use serde::Deserialize;
@@ -136,10 +136,10 @@ struct Request {
     /// Bytes of the body so far: as they came, and inflated.
     wire_bytes: u64,
     body_bytes: u64,
-    /// Records that wait to be written, and the line of the first.
+    /// Records that wait to be written, and their lines.
     batch: Vec<NewRecord>,
+    batch_lines: Vec<u64>,
     batch_bytes: usize,
-    batch_line: u64,
     /// The line behind the last event looked at.
     next_line: u64,
     /// Writes not known to be durable, each with the line its records began at.
@@ -179,8 +179,8 @@ impl Request {
             wire_bytes: 0,
             body_bytes: 0,
             batch: Vec::new(),
+            batch_lines: Vec::new(),
             batch_bytes: 0,
-            batch_line: 0,
             next_line: 1,
             in_flight: VecDeque::new(),
             reservation,
@@ -282,13 +282,11 @@ impl Request {
                 }
             };
             let text = on_one_line(text);
-            if self.batch.is_empty() {
-                self.batch_line = event.line;
-            }
             self.batch_bytes += text.len() + key.as_ref().map_or(0, Bytes::len);
             let record =
                 NewRecord { key, value: Some(text), headers: Vec::new(), timestamp_ms: Some(timestamp_ms) };
             self.batch.push(record);
+            self.batch_lines.push(event.line);
             if self.batch_bytes >= self.parts.options.flush_bytes
                 || self.batch.len() >= self.parts.options.flush_records
             {
@@ -310,28 +308,31 @@ impl Request {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let records = std::mem::take(&mut self.batch);
+        let (records, lines) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.batch_lines));
         self.batch_bytes = 0;
-        self.write(records).await.inspect_err(|_| self.not_taken(self.batch_line))?;
+        let first = lines.first().copied().unwrap_or(self.next_line);
+        self.write(records, &lines).await.inspect_err(|_| self.not_taken(first))?;
         self.settle(IN_FLIGHT_MAX).await
     }
 
-    async fn write(&mut self, records: Vec<NewRecord>) -> Result<(), HttpProblem> {
+    /// Writes records, which came in these lines.
+    async fn write(&mut self, records: Vec<NewRecord>, lines: &[u64]) -> Result<(), HttpProblem> {
         let (parts, topic) = (Arc::clone(&self.parts), Arc::clone(&self.topic));
         // Making a topic waits for the disk.
         let write = tokio::task::spawn_blocking(move || parts.writer.write(&topic, records));
-        let (written, outcome) = match write.await {
-            Ok(Ok(written)) => (written, Ok(())),
+        let (WriteOutcome { written, refused }, outcome) = match write.await {
+            Ok(Ok(outcome)) => (outcome, Ok(())),
             // Not tried again here: what was appended before the refusal would be there twice.
-            Ok(Err(WriteError::Append { error, written })) => (written, Err(append_problem(&error))),
-            Ok(Err(refused @ WriteError::KeyWanted(_))) => {
-                let hint = "say which field is the key: ?key=FIELD";
-                (Vec::new(), Err(HttpProblem::new(StatusCode::BAD_REQUEST, refused.to_string(), hint)))
-            }
-            Ok(Err(WriteError::Topic(refused))) => (Vec::new(), Err(topic_problem(&refused))),
-            Err(panicked) => (Vec::new(), Err(internal(&panicked.to_string()))),
+            Ok(Err(WriteError::Append { error, before })) => (before, Err(append_problem(&error))),
+            Ok(Err(WriteError::Topic(refused))) => (WriteOutcome::default(), Err(topic_problem(&refused))),
+            Err(panicked) => (WriteOutcome::default(), Err(internal(&panicked.to_string()))),
         };
-        self.in_flight.extend(written.into_iter().map(|written| (self.batch_line, written)));
+        let line = |index: u32| lines.get(index as usize).copied().unwrap_or(0);
+        for (index, unfit) in &refused {
+            self.answer.reject(line(*index), refusal(unfit));
+        }
+        let first = line(0);
+        self.in_flight.extend(written.into_iter().map(|written| (first, written)));
         outcome
     }
 
@@ -371,6 +372,14 @@ impl Request {
                 Err(HttpProblem::retry(StatusCode::SERVICE_UNAVAILABLE, message, DISK_HINT))
             }
         }
+    }
+}
+
+/// Why the topic does not take an event.
+fn refusal(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::KeyWanted { .. } => format!("{unfit}: say which field is the key with ?key=FIELD"),
+        other => other.to_string(),
     }
 }
 

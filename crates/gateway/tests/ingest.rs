@@ -190,6 +190,35 @@ async fn keys_choose_partitions() {
 }
 
 #[tokio::test]
+async fn what_the_topic_does_not_take_is_refused_by_line() {
+    let fixture = start_plain().await;
+    let make = |name: &str, config: &str, value: &str| {
+        fixture.topics.create(name, 1, [(config.to_owned(), value.to_owned())].into()).unwrap();
+    };
+    make("small", "max.message.bytes", "200");
+    let body = format!("{{}}\n\n{{\"v\":\"{}\"}}\n{{broken\n{{\"n\":3}}\n", "x".repeat(300));
+    let answer = post(fixture.address, "/v1/topics/small/events", &[NDJSON], body.as_bytes()).await;
+    assert_eq!((answer.status, &answer.json["accepted"]), (200, &Value::from(2)), "{}", answer.json);
+    assert_eq!(answer.json["rejected"], 2);
+    let lines: Vec<_> = answer.json["errors"].as_array().unwrap().iter().map(|e| &e["line"]).collect();
+    assert_eq!(lines, [3, 4]);
+    let reason = answer.json["errors"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("takes at most 200 (max.message.bytes)"), "{reason}");
+    let values: Vec<_> = stored(&fixture, &fixture.topics.get("small").unwrap(), 0);
+    assert_eq!(values.iter().map(|(_, value)| &**value).collect::<Vec<_>>(), ["{}", "{\"n\":3}"]);
+
+    make("keyed", "cleanup.policy", "compact");
+    let body = b"[{\"id\":1},{\"n\":2},{\"id\":3}]";
+    let answer = post(fixture.address, "/v1/topics/keyed/events?key=id", &[JSON], body).await;
+    assert_eq!((answer.status, &answer.json["accepted"]), (200, &Value::from(2)), "{}", answer.json);
+    assert_eq!(answer.json["errors"][0]["line"], 2);
+    let answer = post(fixture.address, "/v1/topics/keyed/events", &[JSON], body).await;
+    assert_eq!((answer.status, &answer.json["rejected"]), (400, &Value::from(3)), "{}", answer.json);
+    let reason = answer.json["errors"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("?key=FIELD"), "{reason}");
+}
+
+#[tokio::test]
 async fn one_object_over_several_lines_becomes_one_line() {
     let fixture = start_plain().await;
     let body = gzip(b"{\n  \"name\": \"a b\",\n  \"n\": [1, 2]\n}\n");

@@ -14,7 +14,7 @@ use axum::Json;
 use axum::http::HeaderValue;
 use axum::routing::{get, post};
 use double::{DoubleNode, Row, topic};
-use highwater_coordinator::{NewRecord, TopicError, TopicWriter, WriteError, Written};
+use highwater_coordinator::{NewRecord, TopicError, TopicWriter, WriteError, WriteOutcome};
 use highwater_env::{Clock, MemoryBudget, SystemClock};
 use highwater_gateway::{Gateway, GatewayOptions};
 use highwater_serve::{
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 struct NoTopics;
 
 impl TopicWriter for NoTopics {
-    fn write(&self, topic: &str, _records: Vec<NewRecord>) -> Result<Vec<Written>, WriteError> {
+    fn write(&self, topic: &str, _records: Vec<NewRecord>) -> Result<WriteOutcome, WriteError> {
         Err(TopicError::Unknown(topic.to_owned()).into())
     }
 }

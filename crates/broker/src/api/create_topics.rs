@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use highwater_coordinator::{Topic, is_internal};
+use highwater_coordinator::Topic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -43,7 +43,7 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
         };
         let result = CreatableTopicResult::default().with_error_message(None).with_name(topic.name.clone());
         match made {
-            Ok(made) => described(broker, result, &made),
+            Ok(made) => described(result, &made),
             Err(Refused { code, message }) => {
                 broker.count_error();
                 let message = Some(StrBytes::from_string(message));
@@ -69,9 +69,6 @@ impl Made {
 
 fn create(broker: &Broker, asked: &CreatableTopic, validate_only: bool) -> Result<Made, Refused> {
     let name: &str = &asked.name.0;
-    if is_internal(name) {
-        return Err(Refused::new(ErrorCode::InvalidTopic, "the name is that of an internal topic"));
-    }
     let partitions = partition_count(broker, asked)?;
     match asked.replication_factor {
         0 | ..=-2 => {
@@ -116,8 +113,8 @@ fn partition_count(broker: &Broker, asked: &CreatableTopic) -> Result<i32, Refus
     }
 }
 
-fn described(broker: &Broker, result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
-    let configs = topic_configs(broker, &made.configs).into_iter().map(|config| {
+fn described(result: CreatableTopicResult, made: &Made) -> CreatableTopicResult {
+    let configs = topic_configs(&made.configs).into_iter().map(|config| {
         CreatableTopicConfigs::default()
             .with_name(StrBytes::from_static_str(config.name))
             .with_value(Some(StrBytes::from_string(config.value)))

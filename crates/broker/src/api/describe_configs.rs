@@ -28,9 +28,6 @@ pub(super) const BROKER_LOGGER: i8 = 8;
 pub(super) const CLIENT_METRICS: i8 = 16;
 pub(super) const GROUP: i8 = 32;
 
-/// The topic config that limits a batch's size.
-const MESSAGE_BYTES_MAX: &str = "max.message.bytes";
-
 /// Where a value is from (Kafka's `ConfigSource`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
@@ -82,7 +79,7 @@ fn describe(
     let name = &*asked.resource_name;
     let configs = match asked.resource_type {
         TOPIC => match broker.topics.get(name) {
-            Some(topic) => Ok(topic_configs(broker, &topic.configs)),
+            Some(topic) => Ok(topic_configs(&topic.configs)),
             None => Err(Refused::new(ErrorCode::UnknownTopicOrPartition, "no topic has this name")),
         },
         // What is set for all brokers at once: nothing can be.
@@ -124,14 +121,10 @@ pub(super) fn this_broker(broker: &Broker, name: &str) -> Result<(), Refused> {
 }
 
 /// Every config of a topic for which `given` were given.
-pub(super) fn topic_configs(broker: &Broker, given: &BTreeMap<String, String>) -> Vec<Config> {
+pub(super) fn topic_configs(given: &BTreeMap<String, String>) -> Vec<Config> {
     let configs = TOPIC_CONFIGS.iter().map(|key| {
         let mut synonyms =
             vec![(key.broker_name.unwrap_or(key.name), key.default.to_owned(), Source::Default)];
-        let ours = broker.options.message_bytes_max.to_string();
-        if key.name == MESSAGE_BYTES_MAX && ours != key.default {
-            synonyms.insert(0, (key.broker_name.unwrap_or(key.name), ours, Source::StaticBroker));
-        }
         if let Some(value) = given.get(key.name) {
             synonyms.insert(0, (key.name, value.clone(), Source::DynamicTopic));
         }
@@ -165,7 +158,6 @@ fn broker_configs(broker: &Broker, request: &Request) -> Vec<Config> {
         config("log.cleaner.enable", ConfigKind::Boolean, "true".to_owned()),
         config("log.dirs", ConfigKind::List, broker.log.directory().to_string_lossy().into_owned()),
         config("max.connections", int, options.connections_max.to_string()),
-        config("message.max.bytes", int, options.message_bytes_max.to_string()),
         config("node.id", int, options.node_id.to_string()),
         config("num.partitions", int, topics.default_partitions.to_string()),
         config("socket.request.max.bytes", int, options.frame_bytes_max.to_string()),

@@ -1,5 +1,7 @@
 //! DescribeProducers (61): who writes to a partition, and since when its transaction is open.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use kafka_protocol::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
@@ -20,9 +22,12 @@ const NO_TRANSACTION: i64 = -1;
 
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: DescribeProducersRequest = request.decode()?;
+    // Each partition once: it costs few bytes, its producers many.
+    let mut seen = HashSet::new();
     let topics = asked.topics.into_iter().map(|topic| {
-        let partitions = topic.partition_indexes.iter().map(|index| partition(broker, &topic.name, *index));
-        let partitions = partitions.collect();
+        let indexes = topic.partition_indexes.iter().copied();
+        let once = indexes.filter(|index| seen.insert((topic.name.clone(), *index)));
+        let partitions = once.map(|index| partition(broker, &topic.name, index)).collect();
         TopicResponse::default().with_name(topic.name).with_partitions(partitions)
     });
     encode(&DescribeProducersResponse::default().with_topics(topics.collect()), request.version)

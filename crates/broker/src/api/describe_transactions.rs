@@ -1,5 +1,7 @@
 //! DescribeTransactions (65): transactional ids, one by one.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use highwater_coordinator::TransactionDescription;
 use highwater_env::TopicPartition;
@@ -18,7 +20,10 @@ pub(super) static SHAPE: Shape = Shape { flexible_since: 0, fields: &[texts()] }
 
 pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusal> {
     let asked: DescribeTransactionsRequest = request.decode()?;
-    let states = asked.transactional_ids.into_iter().map(|id| match broker.transactions.describe(&id) {
+    // Each id once: it costs few bytes, its partitions many.
+    let mut seen = HashSet::new();
+    let ids = asked.transactional_ids.into_iter().filter(|id| seen.insert(id.clone()));
+    let states = ids.map(|id| match broker.transactions.describe(&id) {
         Ok(found) => state(broker, &found).with_transactional_id(id),
         Err(error) => {
             broker.count_error();

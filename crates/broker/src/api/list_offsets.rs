@@ -1,8 +1,9 @@
 //! ListOffsets (2): offsets by time, and the ends of a partition.
 
 use bytes::Bytes;
-use highwater_env::{Offset, TopicPartition};
-use highwater_log::Bounds;
+use highwater_coordinator::Topic;
+use highwater_env::Offset;
+use highwater_log::{Bounds, ReadError};
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -10,7 +11,7 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use crate::api::encode;
-use crate::broker::{Broker, LEADER_EPOCH};
+use crate::broker::{Broker, LEADER_EPOCH, check_leader_epoch};
 use crate::errors::{ErrorCode, read_error};
 use crate::guard::{Shape, fixed, structs, text};
 use crate::request::{Refusal, Request};
@@ -31,10 +32,13 @@ const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 /// The record with the highest timestamp (KIP-734).
 const MAX_TIMESTAMP: i64 = -3;
+const MAX_TIMESTAMP_SINCE: i16 = 7;
 /// The first offset on local disk: the first that is kept, as nothing is tiered (KIP-405).
 const EARLIEST_LOCAL: i64 = -4;
+const EARLIEST_LOCAL_SINCE: i16 = 8;
 /// The last offset in tiered storage: none (KIP-1005).
 const LATEST_TIERED: i64 = -5;
+const LATEST_TIERED_SINCE: i16 = 9;
 
 const READ_COMMITTED: i8 = 1;
 
@@ -42,13 +46,13 @@ pub(super) fn answer(broker: &Broker, request: &Request) -> Result<Bytes, Refusa
     let asked: ListOffsetsRequest = request.decode()?;
     let committed_only = asked.isolation_level == READ_COMMITTED;
     let topics = asked.topics.into_iter().map(|topic| {
-        let id = broker.topics.get(&topic.name.0).map(|topic| topic.id);
-        let partitions = topic.partitions.iter().map(|partition| {
-            let found = id.ok_or(ErrorCode::UnknownTopicOrPartition).and_then(|topic| {
-                let tp = TopicPartition { topic, partition: partition.partition_index };
-                find(broker, tp, partition.timestamp, committed_only)
-            });
-            described(broker, request.version, partition, found)
+        let known = broker.topics.get(&topic.name.0);
+        let partitions = topic.partitions.iter().map(|asked| {
+            let found = match &known {
+                Some(topic) => find(broker, topic, asked, (request.version, committed_only)),
+                None => Err(ErrorCode::UnknownTopicOrPartition),
+            };
+            described(broker, request.version, asked, found)
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
@@ -62,25 +66,34 @@ const NOWHERE: Found = (-1, -1);
 
 fn find(
     broker: &Broker,
-    tp: TopicPartition,
-    timestamp: i64,
+    topic: &Topic,
+    asked: &ListOffsetsPartition,
+    (version, committed_only): (i16, bool),
+) -> Result<Found, ErrorCode> {
+    let tp = topic.partition(asked.partition_index);
+    let bounds = broker.log.bounds(tp).map_err(|error| read_error(&error))?;
+    check_leader_epoch(asked.current_leader_epoch)?;
+    match asked.timestamp {
+        LATEST => Ok((readable_end(&bounds, committed_only), -1)),
+        EARLIEST => Ok((bounds.log_start_offset, -1)),
+        EARLIEST_LOCAL if version >= EARLIEST_LOCAL_SINCE => Ok((bounds.log_start_offset, -1)),
+        LATEST_TIERED if version >= LATEST_TIERED_SINCE => Ok(NOWHERE),
+        MAX_TIMESTAMP if version >= MAX_TIMESTAMP_SINCE => {
+            readable(broker.log.offset_of_latest(tp), &bounds, committed_only)
+        }
+        at @ 0.. => readable(broker.log.offset_for_time(tp, at), &bounds, committed_only),
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
+}
+
+/// What was found, if this consumer may read it.
+fn readable(
+    found: Result<Option<Found>, ReadError>,
+    bounds: &Bounds,
     committed_only: bool,
 ) -> Result<Found, ErrorCode> {
-    let bounds = broker.log.bounds(tp).map_err(|error| read_error(&error))?;
-    match timestamp {
-        LATEST => Ok((readable_end(&bounds, committed_only), -1)),
-        EARLIEST | EARLIEST_LOCAL => Ok((bounds.log_start_offset, -1)),
-        LATEST_TIERED => Ok(NOWHERE),
-        MAX_TIMESTAMP | 0.. => {
-            let found = match timestamp {
-                MAX_TIMESTAMP => broker.log.offset_of_latest(tp),
-                _ => broker.log.offset_for_time(tp, timestamp),
-            };
-            let found = found.map_err(|error| read_error(&error))?;
-            Ok(found.filter(|(offset, _)| *offset < readable_end(&bounds, committed_only)).unwrap_or(NOWHERE))
-        }
-        _ => Err(ErrorCode::InvalidRequest),
-    }
+    let found = found.map_err(|error| read_error(&error))?;
+    Ok(found.filter(|(offset, _)| *offset < readable_end(bounds, committed_only)).unwrap_or(NOWHERE))
 }
 
 fn readable_end(bounds: &Bounds, committed_only: bool) -> Offset {

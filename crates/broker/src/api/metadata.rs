@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use highwater_coordinator::{Topic, is_internal};
+use highwater_coordinator::{Topic, check_topic_name};
 use highwater_env::TopicId;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
@@ -80,10 +80,12 @@ fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Topic, Er
     if let Some(topic) = broker.topics.get(name) {
         return Ok(topic);
     }
-    if !create || is_internal(name) {
-        return Err(ErrorCode::UnknownTopicOrPartition);
+    if create {
+        return broker.topics.ensure(name).map_err(|error| topic_error(&error));
     }
-    broker.topics.ensure(name).map_err(|error| topic_error(&error))
+    // A name that no topic can have is not waited for.
+    check_topic_name(name).map_err(|error| topic_error(&error))?;
+    Err(ErrorCode::UnknownTopicOrPartition)
 }
 
 fn described(broker: &Broker, topic: &Topic) -> MetadataResponseTopic {

@@ -69,23 +69,33 @@ pub(super) fn answer(broker: &Arc<Broker>, request: &Request) -> Result<Waiting,
 
 fn read(request: &Request) -> Result<(Vec<Asked>, bool), Refusal> {
     let asked: OffsetFetchRequest = request.decode()?;
-    let named = |name: TopicName, partitions: Vec<i32>| (Arc::from(&*name.0), partitions);
     if request.version < BATCHED_SINCE {
-        let topics = asked.topics.map(|topics| {
-            topics.into_iter().map(|topic| named(topic.name, topic.partition_indexes)).collect()
-        });
+        let topics = asked
+            .topics
+            .map(|topics| once(topics.into_iter().map(|topic| (topic.name, topic.partition_indexes))));
         return Ok((vec![Asked { group: asked.group_id, selection: topics }], asked.require_stable));
     }
     // Each group once: its name costs few bytes, its offsets many.
     let mut seen = HashSet::new();
     let groups = asked.groups.into_iter().filter(|group| seen.insert(group.group_id.clone()));
     let groups = groups.map(|group| {
-        let topics = group.topics.map(|topics| {
-            topics.into_iter().map(|topic| named(topic.name, topic.partition_indexes)).collect()
-        });
+        let topics = group
+            .topics
+            .map(|topics| once(topics.into_iter().map(|topic| (topic.name, topic.partition_indexes))));
         Asked { group: group.group_id, selection: topics }
     });
     Ok((groups.collect(), asked.require_stable))
+}
+
+/// Each partition once: it costs few bytes, what was committed with its offset many.
+fn once(topics: impl Iterator<Item = (TopicName, Vec<i32>)>) -> Vec<(Arc<str>, Vec<i32>)> {
+    let mut seen = HashSet::new();
+    let topics = topics.map(|(name, mut partitions)| {
+        let name: Arc<str> = Arc::from(&*name.0);
+        partitions.retain(|partition| seen.insert((Arc::clone(&name), *partition)));
+        (name, partitions)
+    });
+    topics.collect()
 }
 
 type ByTopic = Vec<(Arc<str>, Vec<FetchedOffset>)>;

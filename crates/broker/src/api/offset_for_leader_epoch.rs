@@ -10,7 +10,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, TopicName};
 
 use crate::api::encode;
-use crate::broker::{Broker, LEADER_EPOCH};
+use crate::broker::{Broker, LEADER_EPOCH, check_leader_epoch};
 use crate::errors::{ErrorCode, read_error};
 use crate::guard::{Shape, fixed, structs, text};
 use crate::request::{Refusal, Request};
@@ -20,9 +20,6 @@ pub(super) static SHAPE: Shape = Shape {
     flexible_since: 4,
     fields: &[fixed(4).since(3), structs(&[text(), structs(&[fixed(4), fixed(4), fixed(4)])])],
 };
-
-/// The client does not know the current epoch.
-const UNKNOWN: i32 = -1;
 
 pub(super) fn answer(broker: &Arc<Broker>, request: &Request) -> Result<Waiting, Refusal> {
     let asked: OffsetForLeaderEpochRequest = request.decode()?;
@@ -56,9 +53,6 @@ fn high_watermark(
     let topic = broker.topics.get(&topic.0).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let tp = TopicPartition { topic: topic.id, partition: asked.partition };
     let bounds = broker.log.bounds(tp).map_err(|error| read_error(&error))?;
-    match asked.current_leader_epoch {
-        UNKNOWN | LEADER_EPOCH => Ok(bounds.high_watermark),
-        LEADER_EPOCH.. => Err(ErrorCode::UnknownLeaderEpoch),
-        _ => Err(ErrorCode::FencedLeaderEpoch),
-    }
+    check_leader_epoch(asked.current_leader_epoch)?;
+    Ok(bounds.high_watermark)
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use highwater_coordinator::{Topic, TransactionError, TransactionVersion};
+use highwater_coordinator::{Admitted, Topic, TransactionError, TransactionVersion};
 use highwater_env::TopicPartition;
 use highwater_log::{AppendError, LogBatch, Ticket};
 
@@ -23,8 +23,8 @@ use crate::broker::{Answer, Broker};
 use crate::errors::{ErrorCode, Refused, append_error, produce_error};
 use crate::request::{Refusal, Request};
 use crate::response::Response;
-use check::{BadBatch, Checked};
-use codec::{PartitionAnswer, ProduceRequest};
+use check::BadBatch;
+use codec::{PartitionAnswer, ProducePartition, ProduceRequest};
 
 /// A client may not ask for an answer sooner or later than this.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
@@ -74,21 +74,10 @@ impl ParkedProduce {
         let topics = asked.topics.into_iter().map(|asked| {
             let topic = match &refused {
                 Some(refused) => Err(refused.clone()),
-                None => find_topic(broker, &asked.topic),
+                None => broker.find_topic(&asked.topic).map_err(|code| Refused::new(code, "no such topic")),
             };
             let appends = asked.partitions.into_iter().map(|partition| {
-                let index = partition.index;
-                let ready =
-                    topic.as_ref().map_err(|refused| BadBatch::from(refused.clone())).and_then(|topic| {
-                        check::check(broker, topic, (index, partition.records), request.version)
-                    });
-                let ready = ready.and_then(|checked| check_transactional(transactional, checked));
-                match ready {
-                    Ok(Checked { tp, batch, append_time_ms }) => {
-                        Append { index, append_time_ms, state: AppendState::Ready(tp, batch) }
-                    }
-                    Err(bad) => Append { index, append_time_ms: None, state: AppendState::Failed(bad) },
-                }
+                Append::start(broker, topic.as_ref(), partition, (request.version, transactional))
             });
             let appends = appends.collect();
             (asked.topic, appends)
@@ -211,6 +200,28 @@ impl ParkedProduce {
 }
 
 impl Append {
+    /// What is to be appended to one partition, as a request of `version` asks.
+    fn start(
+        broker: &Broker,
+        topic: Result<&Topic, &Refused>,
+        asked: ProducePartition,
+        (version, transactional): (i16, bool),
+    ) -> Self {
+        let index = asked.index;
+        let ready = || -> Result<_, BadBatch> {
+            let topic = topic.map_err(|refused| BadBatch::from(refused.clone()))?;
+            let admitted = check::check(broker, topic, (index, asked.records), version)?;
+            check_transactional(transactional, &admitted.batch)?;
+            Ok((topic.partition(index), admitted))
+        };
+        match ready() {
+            Ok((tp, Admitted { batch, append_time_ms })) => {
+                Self { index, append_time_ms, state: AppendState::Ready(tp, batch) }
+            }
+            Err(bad) => Self { index, append_time_ms: None, state: AppendState::Failed(bad) },
+        }
+    }
+
     fn answer(&self) -> PartitionAnswer<'_> {
         let failed = |code: ErrorCode, message, bad_records| PartitionAnswer {
             index: self.index,
@@ -249,22 +260,14 @@ fn refuse_all(asked: &ProduceRequest) -> Option<Refused> {
 
 /// A transactional batch comes with a transactional id. (Kafka sees in this a client that may not use
 /// the id; the other way round is taken, for the batch is not part of any transaction.)
-fn check_transactional(transactional: bool, checked: Checked) -> Result<Checked, BadBatch> {
-    if checked.batch.is_transactional() && !transactional {
+fn check_transactional(transactional: bool, batch: &LogBatch) -> Result<(), BadBatch> {
+    if batch.is_transactional() && !transactional {
         let why = "a transactional batch without a transactional id";
         return Err(Refused::new(ErrorCode::TransactionalIdAuthorizationFailed, why).into());
     }
-    Ok(checked)
+    Ok(())
 }
 
 fn refused(error: &AppendError) -> BadBatch {
     Refused::new(append_error(error), error.to_string()).into()
-}
-
-fn find_topic(broker: &Broker, topic: &TopicRef) -> Result<Topic, Refused> {
-    let found = broker.find_topic(topic).map_err(|code| Refused::new(code, "no such topic"))?;
-    if found.internal {
-        return Err(Refused::new(ErrorCode::InvalidTopic, "the topic is internal"));
-    }
-    Ok(found)
 }

@@ -6,6 +6,7 @@ mod groups;
 mod produce_configs;
 mod transactions;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
@@ -125,21 +126,33 @@ impl Fixture {
         (code, high_watermark, answer.split_to(len))
     }
 
-    /// ListOffsets in version 2: (error code, offset).
+    /// ListOffsets in version 9: (error code, offset).
     fn list_offset(&self, topic: &str, timestamp: i64) -> (i16, i64) {
-        let mut body = BytesMut::new();
-        body.put_i32(-1);
-        body.put_i8(0);
-        put_topic(&mut body, topic);
-        body.put_i32(0);
-        body.put_i64(timestamp);
-        let mut answer = self.ask(2, 2, &body).unwrap();
-        answer.advance(4);
-        skip_topic(&mut answer, topic);
-        assert_eq!(answer.get_i32(), 0);
-        let code = answer.get_i16();
-        answer.advance(8);
-        (code, answer.get_i64())
+        self.list_offset_in(9, topic, timestamp, -1)
+    }
+
+    /// ListOffsets in version 4 or later: (error code, offset).
+    fn list_offset_in(&self, version: i16, topic: &str, timestamp: i64, leader_epoch: i32) -> (i16, i64) {
+        let mut answer = self.call(2, version, |w| {
+            w.i32(-1);
+            w.i8(0);
+            w.len(Some(1));
+            w.string(topic);
+            w.len(Some(1));
+            w.i32(0);
+            w.i32(leader_epoch);
+            w.i64(timestamp);
+            w.tags();
+            w.tags();
+        });
+        answer.skip(4).unwrap();
+        assert_eq!(answer.array_len(1).unwrap(), Some(1));
+        assert_eq!(&*answer.string().unwrap(), topic);
+        assert_eq!(answer.array_len(1).unwrap(), Some(1));
+        assert_eq!(answer.i32().unwrap(), 0);
+        let code = answer.i16().unwrap();
+        answer.skip(8).unwrap();
+        (code, answer.i64().unwrap())
     }
 }
 
@@ -276,15 +289,59 @@ fn offsets_by_time() {
     node.create("empty");
     assert_eq!(node.list_offset("empty", -3), (none, -1));
     assert_eq!(node.list_offset("nope", -1), (ErrorCode::UnknownTopicOrPartition.code(), -1));
-    assert_eq!(node.list_offset("t", -77), (ErrorCode::InvalidRequest.code(), -1));
+    // Marks of later versions, and of none.
+    let unsupported = (ErrorCode::UnsupportedVersion.code(), -1);
+    assert_eq!(node.list_offset("t", -77), unsupported);
+    assert_eq!(node.list_offset_in(6, "t", -3, -1), unsupported);
+    assert_eq!(node.list_offset_in(7, "t", -4, -1), unsupported);
+    assert_eq!(node.list_offset_in(8, "t", -4, -1), (none, 0));
+    assert_eq!(node.list_offset_in(8, "t", -5, -1), unsupported);
+    assert_eq!(node.list_offset("t", -5), (none, -1));
+}
+
+#[test]
+fn a_foreign_leader_epoch_is_told() {
+    let node = fixture();
+    node.create("t");
+    assert_eq!(node.list_offset_in(4, "t", -1, 0), (0, 0));
+    assert_eq!(node.list_offset_in(4, "t", -1, 1), (ErrorCode::UnknownLeaderEpoch.code(), -1));
+    assert_eq!(node.list_offset_in(4, "t", -1, -2), (ErrorCode::FencedLeaderEpoch.code(), -1));
+}
+
+/// An id as long as a string can be is quoted in the message: it must still be a string.
+#[test]
+fn a_long_transactional_id_is_refused_like_any_other() {
+    let node = fixture();
+    node.create("t");
+    let mut records = BatchBuilder::new(1).with_producer(7, 0, 0).transactional();
+    records.push(1, None, Some(b"a"), &[]);
+    let records = records.finish();
+    let mut answer = node.call(0, 9, |w| {
+        w.nullable_string(Some(&"x".repeat(32_767)));
+        w.i16(-1);
+        w.i32(1000);
+        w.len(Some(1));
+        w.string("t");
+        w.len(Some(1));
+        w.i32(0);
+        w.bytes(vec![records.bytes().clone()]);
+        w.tags();
+        w.tags();
+    });
+    assert_eq!(answer.array_len(1).unwrap(), Some(1));
+    assert_eq!(&*answer.string().unwrap(), "t");
+    assert_eq!(answer.array_len(1).unwrap(), Some(1));
+    answer.skip(4).unwrap();
+    assert_eq!(answer.i16().unwrap(), ErrorCode::InvalidProducerIdMapping.code());
+    answer.skip(8 + 8 + 8 + 1).unwrap();
+    assert_eq!(answer.nullable_string().unwrap().unwrap().len(), 1024);
 }
 
 #[test]
 fn refused_batches_have_kafkas_codes() {
-    let options = BrokerOptions { message_bytes_max: 10_000, ..BrokerOptions::default() };
-    let node = fixture_with(options, MemoryBudget::unlimited());
+    let node = fixture();
     node.create("t");
-    node.create("__stage.own");
+    node.broker.topics.ensure_internal("__stage.own", 1, BTreeMap::new()).unwrap();
     let good = batch(&["a"], 1);
     let check = |topic: &str, partition: i32, records: &[u8], code: ErrorCode| {
         assert_eq!(node.produce(topic, partition, -1, records), (code.code(), -1), "{code:?}");
@@ -303,7 +360,7 @@ fn refused_batches_have_kafkas_codes() {
     check("t", 0, &changed(good.len() - 1, 0x55), ErrorCode::CorruptMessage);
     check("t", 0, &changed(16, 1), ErrorCode::UnsupportedForMessageFormat);
     check("t", 0, &[&good[..], &good[..]].concat(), ErrorCode::InvalidRecord);
-    check("t", 0, &batch(&[&"x".repeat(20_000)], 1), ErrorCode::MessageTooLarge);
+    check("t", 0, &batch(&[&"x".repeat(1 << 20)], 1), ErrorCode::MessageTooLarge);
     assert_eq!(node.broker.stats().errors, 10);
     assert_eq!(node.produce("t", 0, 2, &good).0, ErrorCode::InvalidRequiredAcks.code());
     // None of them left a trace.

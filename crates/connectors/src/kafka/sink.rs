@@ -19,7 +19,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use highwater_coordinator::{Topic, Topics, partition_for_key};
+use highwater_coordinator::{RECORD_BYTES_EXTRA, Topic, Topics, partition_for_key};
 use highwater_env::{Clock, Epoch};
 use highwater_formats::RecordEncoder;
 use highwater_log::{AppendError, BatchBuilder, Log, LogBatch, Ticket};
@@ -30,10 +30,11 @@ use crate::Outside;
 use crate::inserts::only_inserts;
 use crate::options::TableOptions;
 
-/// A batch is closed once it has grown to so many bytes.
+/// A batch of several rows grows to no more bytes than this.
 const BATCH_BYTES: usize = 512 << 10;
 
-/// A row, key and value together, gets no larger: a batch of it alone must stay below the log's limit.
+/// A row, key and value together, gets no larger, whatever its topic takes: a batch of it alone must stay
+/// below the log's limit.
 const ROW_BYTES_MAX: usize = 7 << 20;
 
 const MAGIC: &[u8; 5] = b"HWKC\x01";
@@ -41,6 +42,8 @@ const MAGIC: &[u8; 5] = b"HWKC\x01";
 /// Encodes rows of one shard.
 pub(crate) struct KafkaSink {
     clock: Arc<dyn Clock>,
+    topics: Topics,
+    /// As it was last looked up: its configs may change.
     topic: Topic,
     place: String,
     shard: usize,
@@ -91,7 +94,8 @@ impl KafkaSink {
         };
         Ok(Self {
             clock: Arc::clone(&outside.clock),
-            topic: topic(topics, options)?,
+            topics: topics.clone(),
+            topic: written_topic(topics, options)?,
             place: format!("table {}", options.table),
             shard,
             value: encoder(format, &value_columns, "value.")?,
@@ -120,8 +124,7 @@ impl KafkaSink {
         Ok((text, ends))
     }
 
-    /// Adds a row to its partition's batch. A row too large for the log is refused here, before any
-    /// manifest names it.
+    /// Adds a row to its partition's batch.
     fn push(
         &mut self,
         partition: i32,
@@ -131,13 +134,14 @@ impl KafkaSink {
     ) -> Result<(), ConnectorError> {
         let row_bytes = value.len() + key.map_or(0, <[u8]>::len);
         if row_bytes > ROW_BYTES_MAX {
-            let message = format!("a row of {row_bytes} bytes, expected at most {ROW_BYTES_MAX}");
-            return Err(ConnectorError::new(ErrorKind::BadRecord, &*self.place, message));
+            return Err(self.refused(format!("a row of {row_bytes} bytes, expected at most {ROW_BYTES_MAX}")));
         }
-        if self.open.get(&partition).is_some_and(|open| open.bytes() + row_bytes > BATCH_BYTES)
+        let target = self.topic.batch_bytes_target().min(BATCH_BYTES);
+        let is_full = |open: &BatchBuilder| open.bytes() + row_bytes + RECORD_BYTES_EXTRA > target;
+        if self.open.get(&partition).is_some_and(is_full)
             && let Some(full) = self.open.remove(&partition)
         {
-            self.close(partition, full);
+            self.close(partition, full)?;
         }
         let builder = match self.open.entry(partition) {
             std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
@@ -150,17 +154,35 @@ impl KafkaSink {
         Ok(())
     }
 
-    fn close(&mut self, partition: i32, builder: BatchBuilder) {
+    /// Ends a batch. What its topic does not take is refused here, before any manifest names it.
+    fn close(&mut self, partition: i32, builder: BatchBuilder) -> Result<(), ConnectorError> {
         let batch = builder.finish();
         // Sequences wrap from the largest to 0.
-        self.sequences.insert(partition, batch.last_sequence().wrapping_add(1) & i32::MAX);
-        let bytes = batch.bytes();
+        let next_sequence = batch.last_sequence().wrapping_add(1) & i32::MAX;
+        let admitted = self.topic.admit(batch, self.clock.unix_ms());
+        let admitted = admitted.map_err(|unfit| self.refused(unfit.to_string()))?;
+        self.sequences.insert(partition, next_sequence);
+        let bytes = admitted.batch.bytes();
         self.encoded.put_i32(partition);
         self.encoded.put_u32(
             u32::try_from(bytes.len()).expect("a batch is closed at BATCH_BYTES, and one row is below 2 GiB"),
         );
         self.encoded.put_slice(bytes);
+        Ok(())
     }
+
+    fn refused(&self, message: String) -> ConnectorError {
+        ConnectorError::new(ErrorKind::BadRecord, &*self.place, message)
+    }
+}
+
+/// The table's topic, which must not be one of the node's own.
+fn written_topic(topics: &Topics, options: TableOptions<'_>) -> Result<Topic, ConnectorError> {
+    let topic = topic(topics, options)?;
+    if topic.internal {
+        return Err(options.error(format!("option 'topic' is '{}', which is the node's own", topic.name)));
+    }
+    Ok(topic)
 }
 
 /// The columns of the record key: `key.fields`, else the primary key.
@@ -191,6 +213,9 @@ fn projected(input: &SchemaRef, columns: &[usize], prefix: &str, part: &str) -> 
 impl SinkConnector for KafkaSink {
     fn write(&mut self, changes: &ChangeBatch) -> Result<(), ConnectorError> {
         only_inserts(changes, &self.place)?;
+        if let Some(topic) = self.topics.by_id(self.topic.id) {
+            self.topic = topic;
+        }
         let (values, value_ends) = self.rows(&changes.rows, &self.value, &self.value_columns)?;
         let keys = match &self.key {
             Some((encoder, columns)) => Some(self.rows(&changes.rows, encoder, columns)?),
@@ -218,7 +243,7 @@ impl SinkConnector for KafkaSink {
 
     fn prepare(&mut self, _epoch: Epoch) -> Result<Committable, ConnectorError> {
         for (partition, builder) in std::mem::take(&mut self.open) {
-            self.close(partition, builder);
+            self.close(partition, builder)?;
         }
         let encoded = std::mem::replace(&mut self.encoded, BytesMut::from(&MAGIC[..]));
         Ok(Committable(encoded.freeze()))
@@ -228,21 +253,27 @@ impl SinkConnector for KafkaSink {
 /// Appends what writers prepared.
 pub(crate) struct KafkaCommitter {
     log: Log,
+    topics: Topics,
     topic: Topic,
+    clock: Arc<dyn Clock>,
     place: String,
 }
 
 impl KafkaCommitter {
-    pub(crate) fn new(
-        log: Option<&(Log, Topics)>,
-        options: TableOptions<'_>,
-    ) -> Result<Self, ConnectorError> {
-        let (log, topics) = own_log(log, options)?;
-        let place = format!("table {}", options.table);
-        Ok(Self { log: log.clone(), topic: topic(topics, options)?, place })
+    pub(crate) fn new(outside: &Outside, options: TableOptions<'_>) -> Result<Self, ConnectorError> {
+        let (log, topics) = own_log(outside.log.as_ref(), options)?;
+        Ok(Self {
+            log: log.clone(),
+            topics: topics.clone(),
+            topic: written_topic(topics, options)?,
+            clock: Arc::clone(&outside.clock),
+            place: format!("table {}", options.table),
+        })
     }
 
+    /// Appends a batch that its topic took when it was prepared; the time of the append is now.
     fn append(&self, partition: i32, batch: LogBatch) -> Result<Option<Ticket>, ConnectorError> {
+        let (batch, _) = self.topic.config.stamped(batch, self.clock.unix_ms());
         match self.log.append(self.topic.partition(partition), batch) {
             Ok(ticket) => Ok(Some(ticket)),
             // Appended before, so long ago that the log forgot where.
@@ -266,6 +297,9 @@ impl KafkaCommitter {
 
 impl Committer for KafkaCommitter {
     fn commit(&mut self, epoch: Epoch, prepared: &[Committable]) -> Result<(), ConnectorError> {
+        if let Some(topic) = self.topics.by_id(self.topic.id) {
+            self.topic = topic;
+        }
         let mut tickets = Vec::new();
         for committable in prepared {
             let batches = batches(committable.0.clone()).map_err(|what| {

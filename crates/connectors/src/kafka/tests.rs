@@ -236,6 +236,61 @@ fn a_row_too_large_for_the_log_is_refused_when_it_is_written() {
     assert_eq!(error.kind, ErrorKind::BadRecord);
 }
 
+fn made(node: &(Log, Topics), name: &str, configs: &[(&str, &str)]) {
+    let configs = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    node.1.create(name, 1, configs.collect()).unwrap();
+}
+
+#[test]
+fn a_topics_configs_hold_for_a_pipelines_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    let connect = registry(&node, 1);
+    let spec = |topic: &str| {
+        sink_spec(options(&[("connector", "kafka"), ("topic", topic), ("format", "json")], &[]), Vec::new())
+    };
+    let small = [("max.message.bytes", "300"), ("compression.type", "lz4")];
+    made(&node, "out", &[&small[..], &[("message.timestamp.type", "LogAppendTime")]].concat());
+    let mut sink = connect.sink("uid", &spec("out"), &schema(), 0).unwrap();
+    sink.write(&rows(0..40)).unwrap();
+    let prepared = sink.prepare(Epoch(1)).unwrap();
+    connect.committer("u", &spec("out"), &schema()).unwrap().commit(Epoch(1), &[prepared]).unwrap();
+    assert_eq!(records(&node, "out").len(), 40);
+    let tp = node.1.get("out").unwrap().partition(0);
+    for batch in node.0.read(tp, 0, 1 << 20).unwrap().batches {
+        assert!(batch.bytes().len() <= 300 && batch.is_log_append_time());
+        assert_eq!(batch.compression(), highwater_log::Compression::Lz4);
+    }
+    // A row that alone is too large, with the limit as it is now.
+    let edit = |configs: &mut std::collections::BTreeMap<String, String>| {
+        configs.insert("max.message.bytes".to_owned(), "50".to_owned());
+        Ok::<_, highwater_coordinator::TopicError>(())
+    };
+    node.1.alter_configs("out", edit).unwrap();
+    sink.write(&rows(0..1)).unwrap();
+    let error = sink.prepare(Epoch(2)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::BadRecord);
+    assert!(error.to_string().contains("takes at most 50 (max.message.bytes)"), "{error}");
+    // Compaction would lose rows without a key.
+    made(&node, "keyed", &[("cleanup.policy", "compact")]);
+    let mut sink = connect.sink("uid", &spec("keyed"), &schema(), 0).unwrap();
+    sink.write(&rows(0..1)).unwrap();
+    assert_eq!(sink.prepare(Epoch(1)).unwrap_err().kind, ErrorKind::BadRecord);
+}
+
+#[test]
+fn the_nodes_own_topics_are_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    node.1.ensure_internal("__consumer_offsets", 1, [].into()).unwrap();
+    let connect = registry(&node, 1);
+    let pairs = [("connector", "kafka"), ("topic", "__consumer_offsets"), ("format", "json")];
+    let spec = sink_spec(options(&pairs, &[]), Vec::new());
+    let error = connect.sink("uid", &spec, &schema(), 0).err().unwrap();
+    assert_eq!(error.kind, ErrorKind::Config);
+    assert!(connect.committer("uid", &spec, &schema()).is_err());
+}
+
 #[test]
 fn startup_modes() {
     let dir = tempfile::tempdir().unwrap();

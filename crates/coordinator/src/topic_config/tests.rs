@@ -30,7 +30,7 @@ fn without_configs_a_topic_is_as_kafkas() {
             delete_retention_ms: 24 * 3_600_000,
             min_dirty_per_mille: 500,
         },
-        message_bytes_max: None,
+        message_bytes_max: 1_048_588,
         timestamp_type: TimestampType::CreateTime,
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
@@ -68,7 +68,7 @@ fn each_config_with_an_effect_has_it() {
     kept("delete.retention.ms", "0", |c| c.delete_retention_ms = 0);
     kept("min.cleanable.dirty.ratio", "0.01", |c| c.min_dirty_per_mille = 10);
     kept("min.cleanable.dirty.ratio", "1", |c| c.min_dirty_per_mille = 1000);
-    check("max.message.bytes", "0", |c| c.message_bytes_max = Some(0));
+    check("max.message.bytes", "0", |c| c.message_bytes_max = 0);
     check("message.timestamp.type", "LogAppendTime", |c| c.timestamp_type = TimestampType::LogAppendTime);
     check("message.timestamp.before.max.ms", "9", |c| c.timestamp_before_max_ms = 9);
     check("message.timestamp.after.max.ms", "9", |c| c.timestamp_after_max_ms = 9);
@@ -182,7 +182,8 @@ fn what_is_stored_and_not_understood_has_its_default() {
 fn the_reference_lists_every_config() {
     let mut page =
         "# Topic configs\n\nNames, defaults, units and ranges are Apache Kafka 4's. Set them with \
-        `highwater topic alter`, with Kafka's own\ntools, or when the topic is made.\n\n\
+        `highwater topic alter`, with Kafka's own\ntools, or when the topic is made. They hold for records of Kafka's clients, of HTTP and of\n\
+        pipelines alike.\n\n\
         | Config | Default | Takes | Here |\n|---|---|---|---|\n"
             .to_owned();
     for key in &TOPIC_CONFIGS {

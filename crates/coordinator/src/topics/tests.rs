@@ -38,7 +38,7 @@ fn topics_survive_a_crash_with_ids_and_settings() {
     let orders = topics.create("orders", 3, configs).unwrap();
     let auto = topics.ensure("auto.created").unwrap();
     assert_eq!((orders.partitions, auto.partitions, auto.internal), (3, 1, false));
-    assert!(topics.ensure("__stage.p.s").unwrap().internal);
+    assert!(topics.ensure_internal("__stage.p.s", 1, BTreeMap::new()).unwrap().internal);
     assert!(!topics.ensure("__debezium-heartbeat").unwrap().internal);
     assert_eq!(topics.ensure("orders").unwrap(), orders);
     let all = topics.list();
@@ -94,6 +94,11 @@ fn refusals_name_the_rule() {
         create("a/b", 1),
         expect![[r#"invalid topic name "a/b": only a-z, A-Z, 0-9, '.', '_' and '-' are allowed"#]],
     );
+    check(
+        create("__consumer_offsets", 1),
+        expect![[r#"invalid topic name "__consumer_offsets": it is an internal topic's"#]],
+    );
+    check(topics.ensure("__transaction_state"), expect!["unknown topic __transaction_state"]);
     check(create("t", 0), expect!["0 partitions, expected 1..=4096"]);
     check(create("t", 4097), expect!["4097 partitions, expected 1..=4096"]);
     assert!(matches!(create(&"x".repeat(250), 1), Err(TopicError::InvalidName { .. })));

@@ -224,8 +224,7 @@ fn configs_are_set_deleted_appended_and_subtracted() {
 
 #[test]
 fn every_config_is_described_with_its_source() {
-    let options = BrokerOptions { message_bytes_max: 5000, ..BrokerOptions::default() };
-    let node = fixture_with(options, MemoryBudget::unlimited());
+    let node = fixture();
     node.create("t");
     assert_eq!(node.set("t", "retention.ms", "77"), 0);
     let (code, all) = node.describe(TOPIC, "t", None);
@@ -239,7 +238,7 @@ fn every_config_is_described_with_its_source() {
         format!("{}@{} {} [{}]", config.value, config.source, config.kind, synonyms.join(" "))
     };
     assert_eq!(short("retention.ms"), "77@1 5 [retention.ms=77@1 log.retention.ms=604800000@5]");
-    assert_eq!(short("max.message.bytes"), "5000@4 3 [message.max.bytes=5000@4 message.max.bytes=1048588@5]");
+    assert_eq!(short("max.message.bytes"), "1048588@5 3 [message.max.bytes=1048588@5]");
     assert_eq!(short("cleanup.policy"), "delete@5 7 [log.cleanup.policy=delete@5]");
     assert_eq!(short("preallocate"), "false@5 1 [log.preallocate=false@5]");
     let (_, one) = node.describe(TOPIC, "t", Some(&["segment.bytes", "nonsense"]));
@@ -248,7 +247,7 @@ fn every_config_is_described_with_its_source() {
     let value = |name: &str| broker.iter().find(|config| config.name == name).map(|config| &*config.value);
     assert_eq!(
         (code, value("message.max.bytes"), value("log.retention.ms")),
-        (0, Some("5000"), Some("604800000"))
+        (0, Some("1048588"), Some("604800000"))
     );
     assert!(broker.iter().all(|config| config.read_only));
     assert!(broker.is_sorted_by(|a, b| a.name < b.name));
@@ -450,6 +449,33 @@ fn bytes_behind_a_request_are_ignored() {
     let mut fetch = fetch_body("t", 0, 0, 1);
     fetch.put_slice(b"more");
     assert!(node.ask(1, 11, &fetch).is_ok());
+}
+
+/// Metadata in version 4 of one topic by its name: error code.
+fn metadata_code(node: &Fixture, topic: &str, create: bool) -> i16 {
+    let mut answer = node.call(3, 4, |w| {
+        one(w, |w| w.string(topic));
+        w.bool(create);
+    });
+    answer.skip(4 + 4 + 4).unwrap();
+    answer.string().unwrap();
+    answer.skip(4).unwrap();
+    assert_eq!(answer.nullable_string().unwrap(), None);
+    answer.nullable_string().unwrap();
+    answer.skip(4 + 4).unwrap();
+    answer.i16().unwrap()
+}
+
+#[test]
+fn names_that_no_topic_can_have_are_refused_for_good() {
+    let node = fixture();
+    for create in [false, true] {
+        assert_eq!(metadata_code(&node, "a b", create), ErrorCode::InvalidTopic.code());
+        let internal = metadata_code(&node, "__consumer_offsets", create);
+        assert_eq!(internal, ErrorCode::UnknownTopicOrPartition.code(), "it is made by who needs it");
+    }
+    assert_eq!(metadata_code(&node, "t", false), ErrorCode::UnknownTopicOrPartition.code());
+    assert_eq!(metadata_code(&node, "t", true), 0);
 }
 
 /// Metadata in version 1: host and port of the one broker.

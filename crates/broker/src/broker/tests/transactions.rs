@@ -323,7 +323,8 @@ fn operators_see_transactions() {
     node.new_producer("other");
     assert_eq!(node.write(12, Some("app-1"), producer, ("t", 0, 0), "a"), 0);
 
-    let mut answer = node.call(65, 0, |out| put_strings(out, &["app-1", "nobody"]));
+    // An id named again is answered once.
+    let mut answer = node.call(65, 0, |out| put_strings(out, &["app-1", "nobody", "app-1"]));
     answer.i32().unwrap();
     assert_eq!(answer.array_len(1).unwrap(), Some(2));
     assert_eq!((answer.i16().unwrap(), &*answer.string().unwrap()), (0, "app-1"));
@@ -378,9 +379,9 @@ fn operators_end_transactions_that_hang() {
     let producer = node.new_producer("app");
     assert_eq!(node.write(12, Some("app"), producer, ("t", 0, 0), "a"), 0);
     let describe = || {
-        let mut answer = node.call(61, 0, |out| put_partitions(out, &[("t", 0), ("t", 9)]));
+        let mut answer = node.call(61, 0, |out| put_partitions(out, &[("t", 0), ("t", 9), ("t", 0)]));
         answer.i32().unwrap();
-        assert_eq!(answer.array_len(1).unwrap(), Some(2));
+        assert_eq!(answer.array_len(1).unwrap(), Some(3));
         answer.string().unwrap();
         assert_eq!(answer.array_len(1).unwrap(), Some(1));
         assert_eq!((answer.i32().unwrap(), answer.i16().unwrap()), (0, 0));
@@ -398,6 +399,12 @@ fn operators_end_transactions_that_hang() {
         assert_eq!(answer.array_len(1).unwrap(), Some(1));
         let unknown = (answer.i32().unwrap(), answer.i16().unwrap());
         assert_eq!(unknown, (9, code(ErrorCode::UnknownTopicOrPartition)));
+        answer.nullable_string().unwrap();
+        answer.array_len(1).unwrap();
+        answer.tags().unwrap();
+        answer.tags().unwrap();
+        answer.string().unwrap();
+        assert_eq!(answer.array_len(1).unwrap(), Some(0), "a partition named again is answered once");
         producers
     };
     assert_eq!(describe(), [((producer.0, i32::from(producer.1), 0), 0)]);
