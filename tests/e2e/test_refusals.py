@@ -34,6 +34,15 @@ class Refusals(unittest.TestCase):
         self.assertEqual(status, 2)
         self.assertEqual(len(messages.strip().splitlines()), 1, messages)
 
+    def test_no_transaction_is_one_line(self):
+        with Node() as node:
+            status, out, messages = run("transaction", "list", "--open", "--url", node.url)
+            self.assertEqual((status, out), (0, ""), messages)
+            status, _, messages = run("transaction", "abort", "nope", "--url", node.url)
+            self.assertEqual(status, 1, messages)
+            self.assertIn("transaction nope does not exist", messages)
+            self.assertNotRegex(messages, PANIC)
+
     def test_a_locked_directory_is_refused(self):
         with Node() as node:
             self.check_one_line(node.data_dir, "lock", "use", "another process")

@@ -39,9 +39,9 @@ pub use consumer_protocol::assigned_partitions;
 pub use options::GroupOptions;
 pub use refusal::GroupRefusal;
 pub use requests::{
-    CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupOverview, JoinRefused,
-    JoinRequest, Joined, JoinedMember, Leaving, MemberClaim, MemberDescription, OffsetCommit,
-    OffsetSelection, SyncRequest, Synced,
+    CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupOverview, GroupProgress,
+    JoinRefused, JoinRequest, Joined, JoinedMember, Leaving, MemberClaim, MemberDescription, OffsetCommit,
+    OffsetSelection, SyncRequest, Synced, TopicProgress,
 };
 
 /// The topic of the groups' records.

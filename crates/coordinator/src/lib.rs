@@ -19,9 +19,9 @@ pub use admission::{Admitted, HEADER_BYTES_EXTRA, RECORD_BYTES_EXTRA, Unfit};
 pub use coordinators::{Coordinators, CoordinatorsError};
 pub use groups::{
     CommitRequest, Committed, CommittedOffset, FetchedOffset, GroupDescription, GroupError, GroupOptions,
-    GroupOverview, GroupRefusal, Groups, JoinRefused, JoinRequest, Joined, JoinedMember, Leaving,
-    MemberClaim, MemberDescription, OFFSETS_TOPIC, OffsetCommit, OffsetSelection, SyncRequest, Synced,
-    assigned_partitions,
+    GroupOverview, GroupProgress, GroupRefusal, Groups, JoinRefused, JoinRequest, Joined, JoinedMember,
+    Leaving, MemberClaim, MemberDescription, OFFSETS_TOPIC, OffsetCommit, OffsetSelection, SyncRequest,
+    Synced, TopicProgress, assigned_partitions,
 };
 pub use topic_config::{ConfigError, ConfigKey, ConfigKind, TOPIC_CONFIGS, TimestampType, TopicConfig};
 pub use topics::{CATALOG_PARTITION, Topic, TopicError, TopicOptions, Topics, check_topic_name};

@@ -15,6 +15,7 @@ mod change;
 mod error;
 mod listing;
 mod offsets;
+mod operating;
 mod producer;
 mod records;
 mod recovery;

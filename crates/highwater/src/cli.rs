@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// Consumer groups of a running node
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Transactions of a running node
+    #[command(subcommand)]
+    Transaction(TransactionCommand),
     /// Submit, list and stop pipelines of a running node
     #[command(subcommand)]
     Pipeline(PipelineCommand),
@@ -259,6 +262,42 @@ pub(crate) enum GroupCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum TransactionCommand {
+    /// List transactional ids, and open transactions that belong to none (hanging)
+    List {
+        /// Only those with an open transaction
+        #[arg(long)]
+        open: bool,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Show a transactional id's producer, and where its open transaction writes
+    Describe {
+        /// Its name
+        id: String,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+    /// Abort an open transaction and fence its producer; or a hanging one
+    Abort {
+        /// The transactional id; for a hanging transaction --topic, --partition and --producer-id instead
+        #[arg(required_unless_present = "topic")]
+        id: Option<String>,
+        /// Topic of a hanging transaction
+        #[arg(long, requires = "partition", requires = "producer_id", conflicts_with = "id")]
+        topic: Option<String>,
+        /// Its partition
+        #[arg(long, requires = "topic", conflicts_with = "id")]
+        partition: Option<i32>,
+        /// Its producer, as listed
+        #[arg(long, requires = "topic", conflicts_with = "id")]
+        producer_id: Option<i64>,
+        #[command(flatten)]
+        node: NodeUrl,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum PipelineCommand {
     /// Compile a SQL file and start it on the node
     Submit {
@@ -365,5 +404,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_transaction_is_aborted_by_its_id_or_by_its_place() {
+        let parses = |words: &str| {
+            let words = format!("highwater transaction abort {words}");
+            Cli::try_parse_from(words.split_whitespace()).is_ok()
+        };
+        assert!(parses("an-id"));
+        assert!(parses("--topic t --partition 0 --producer-id 7"));
+        for wrong in [
+            "",
+            "--topic t --partition 0",
+            "an-id --topic t --partition 0 --producer-id 7",
+            "an-id --partition 0",
+        ] {
+            assert!(!parses(wrong), "{wrong}");
+        }
     }
 }

@@ -46,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => commands::check::explain(&args, out)?,
         Command::Topic(command) => commands::topic::run(&command, out)?,
         Command::Group(command) => commands::group::run(&command, out)?,
+        Command::Transaction(command) => commands::transaction::run(&command, out)?,
         Command::Pipeline(command) => commands::pipeline::run(&command, out)?,
     }
     Ok(ExitCode::SUCCESS)

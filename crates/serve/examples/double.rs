@@ -18,7 +18,8 @@ use highwater_coordinator::{NewRecord, TopicError, TopicWriter, WriteError, Writ
 use highwater_env::{Clock, MemoryBudget, SystemClock};
 use highwater_gateway::{Gateway, GatewayOptions};
 use highwater_serve::{
-    OperatorStatus, PipelineState, PipelineStatus, Server, ServerOptions, SinkBalance, SourceBalance,
+    GroupOffsetStatus, GroupStatus, OperatorStatus, PipelineState, PipelineStatus, Server, ServerOptions,
+    SinkBalance, SourceBalance,
 };
 use tokio::net::TcpListener;
 
@@ -90,7 +91,26 @@ async fn drive(node: Arc<DoubleNode>, clock: Arc<SystemClock>) {
             topic("host", &[i64::from(step) * 4]),
             topic("__catalog", &[12]),
         ];
+        *node.groups.lock().unwrap() =
+            vec![group("billing", records, 40), group("search.index", records, 9_000)];
         *node.pipelines.lock().unwrap() = vec![pipeline(u64::from(step), at_ms)];
+    }
+}
+
+/// A group that is so far behind the four partitions' ends.
+fn group(name: &str, records: i64, behind: i64) -> GroupStatus {
+    let offset = |partition| GroupOffsetStatus {
+        topic: "fleet".to_owned(),
+        partition,
+        committed: (records - behind).max(0),
+        lag: Some(behind.min(records)),
+    };
+    GroupStatus {
+        name: name.to_owned(),
+        state: "Stable".to_owned(),
+        protocol_type: "consumer".to_owned(),
+        members: Vec::new(),
+        offsets: (0..4).map(offset).collect(),
     }
 }
 

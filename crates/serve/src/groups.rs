@@ -7,42 +7,43 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::node::{GroupStatus, NodeError, OffsetTarget};
+use crate::node::{GroupOverview, GroupStatus, OffsetTarget};
 use crate::problem::Problem;
 use crate::server::Server;
 
 /// A group in the list: without its members and partitions.
 #[derive(Serialize)]
-struct Listed {
-    name: String,
-    state: String,
-    protocol_type: String,
+struct Listed<'a> {
+    name: &'a str,
+    state: &'a str,
+    protocol_type: &'a str,
     members: usize,
     /// Partitions with a committed offset.
     partitions: usize,
     /// Records behind the high watermarks, all partitions together.
     lag: i64,
+    /// Records it reads per second, by its commits; null before the second look.
+    read_per_s: Option<f64>,
 }
 
 pub(crate) async fn list(State(server): State<Server>) -> Result<Response, Problem> {
-    let groups = server.ask(|node| node.groups()).await?;
-    let groups: Vec<Listed> = groups.into_iter().map(listed).collect();
+    let measuring = server.clone();
+    let groups = server.ask(move |_| measuring.groups()).await?;
+    let groups: Vec<Listed<'_>> = groups.iter().map(|group| listed(&server, group)).collect();
     Ok(Json(serde_json::json!({ "groups": groups })).into_response())
 }
 
-fn listed(group: GroupStatus) -> Listed {
+fn listed<'a>(server: &Server, group: &'a GroupOverview) -> Listed<'a> {
+    let partitions = || group.topics.iter().flat_map(|topic| &topic.partitions);
     Listed {
-        lag: lag(&group),
-        members: group.members.len(),
-        partitions: group.offsets.len(),
-        name: group.name,
-        state: group.state,
-        protocol_type: group.protocol_type,
+        name: &group.name,
+        state: &group.state,
+        protocol_type: &group.protocol_type,
+        members: group.members,
+        partitions: partitions().count(),
+        lag: partitions().filter_map(|(_, lag)| *lag).sum(),
+        read_per_s: server.progress().read_by_group(&group.name),
     }
-}
-
-fn lag(group: &GroupStatus) -> i64 {
-    group.offsets.iter().filter_map(|offset| offset.lag).sum()
 }
 
 #[derive(Serialize)]
@@ -56,11 +57,9 @@ pub(crate) async fn describe(
     State(server): State<Server>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    let groups = server.ask(|node| node.groups()).await?;
-    match groups.into_iter().find(|group| group.name == name) {
-        Some(group) => Ok(Json(Described { lag: lag(&group), group }).into_response()),
-        None => Err(NodeError::NotFound { what: "group", name }.into()),
-    }
+    let group = server.ask(move |node| node.group(&name)).await?;
+    let lag = group.offsets.iter().filter_map(|offset| offset.lag).sum();
+    Ok(Json(Described { lag, group }).into_response())
 }
 
 #[derive(Deserialize)]
@@ -84,6 +83,7 @@ pub(crate) async fn reset_offsets(
     };
     let group = name.clone();
     server.ask(move |node| node.reset_offsets(&group, &reset.topic, reset.partition, to)).await?;
+    server.progress().forget();
     describe(State(server), Path(name)).await
 }
 
@@ -107,5 +107,6 @@ pub(crate) async fn delete(
 ) -> Result<Response, Problem> {
     let deleted = name.clone();
     server.ask(move |node| node.delete_group(&name)).await?;
+    server.progress().forget();
     Ok(Json(serde_json::json!({ "deleted": deleted })).into_response())
 }

@@ -20,6 +20,7 @@ mod openapi;
 mod page;
 mod pipelines;
 mod problem;
+mod progress;
 mod rates;
 mod routes;
 mod rows;
@@ -27,6 +28,7 @@ mod samples;
 mod server;
 mod tables;
 mod topics;
+mod transactions;
 
 pub use guard::HostRules;
 pub use node::*;

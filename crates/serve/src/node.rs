@@ -86,11 +86,17 @@ pub trait Node: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TopicRecord>, NodeError>;
 
-    /// All consumer groups, sorted by name, with their members and offsets.
+    /// All consumer groups, sorted by name, and how far they are.
     ///
     /// # Errors
     /// [`NodeError::Unavailable`].
-    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError>;
+    fn groups(&self) -> Result<Vec<GroupOverview>, NodeError>;
+
+    /// A consumer group with its members and offsets.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::Unavailable`].
+    fn group(&self, name: &str) -> Result<GroupStatus, NodeError>;
 
     /// Sets how far a group has read in one partition of a topic, or in each. Durable when it
     /// returns. A group that does not exist is made.
@@ -111,6 +117,29 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// [`NodeError::NotFound`], or [`NodeError::Invalid`] if it has members.
     fn delete_group(&self, name: &str) -> Result<(), NodeError>;
+
+    /// All transactional ids, sorted by name, and the open transactions of none of them.
+    fn transactions(&self) -> (Vec<TransactionStatus>, Vec<HangingTransaction>);
+
+    /// A transactional id; its partitions say where its open transaction begins.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    fn transaction(&self, id: &str) -> Result<TransactionStatus, NodeError>;
+
+    /// Aborts the open transaction of a transactional id and fences its producer. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::Invalid`] if none is open, [`NodeError::Unavailable`] if it
+    /// is ending.
+    fn abort_transaction(&self, id: &str) -> Result<(), NodeError>;
+
+    /// Aborts a hanging transaction. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] if there is none of this producer in that partition.
+    fn abort_hanging(&self, topic: &str, partition: i32, producer_id: i64) -> Result<(), NodeError>;
 
     /// All materialized tables, sorted by name.
     fn tables(&self) -> Vec<TableStatus>;
@@ -175,7 +204,7 @@ pub enum NodeError {
     /// The caller: there is no such thing.
     #[error("{what} {name} does not exist")]
     NotFound {
-        /// `topic`, `partition`, `group`, `table` or `pipeline`.
+        /// `topic`, `partition`, `group`, `transaction`, `table` or `pipeline`.
         what: &'static str,
         /// Its name.
         name: String,
@@ -256,6 +285,32 @@ pub struct ConfigStatus {
     pub documentation: String,
 }
 
+/// How far a consumer group is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOverview {
+    /// Its name.
+    pub name: String,
+    /// Its state, in Kafka's words.
+    pub state: String,
+    /// What its members' metadata means: `consumer`, `connect`; empty for a group without any.
+    pub protocol_type: String,
+    /// How many members it has.
+    pub members: usize,
+    /// The topics it has committed offsets of, by name.
+    pub topics: Vec<GroupTopicOverview>,
+}
+
+/// How far a consumer group is in one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupTopicOverview {
+    /// The topic.
+    pub topic: String,
+    /// Records it has gone past since the node started.
+    pub read: u64,
+    /// Partitions, each with its [lag](GroupOffsetStatus::lag).
+    pub partitions: Vec<(i32, Option<i64>)>,
+}
+
 /// A consumer group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupStatus {
@@ -297,6 +352,54 @@ pub struct GroupOffsetStatus {
     pub committed: Offset,
     /// Records from there to the high watermark; null if the partition does not exist.
     pub lag: Option<i64>,
+}
+
+/// A transactional id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransactionStatus {
+    /// The id.
+    pub id: String,
+    /// Its state, in Kafka's words: `Ongoing` if a transaction is open.
+    pub state: String,
+    /// Its current producer.
+    pub producer_id: i64,
+    /// The producer's epoch; lower ones are fenced.
+    pub producer_epoch: i16,
+    /// How long its transactions may be open, ms.
+    pub timeout_ms: i32,
+    /// When the open transaction began, ms since the Unix epoch; null if none is open.
+    pub open_since_ms: Option<i64>,
+    /// Where the open transaction writes.
+    pub partitions: Vec<TransactionPartition>,
+}
+
+/// A partition that an open transaction writes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransactionPartition {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Where its first record is: no reader of committed records gets beyond. Null if it wrote none yet,
+    /// and in a list.
+    pub first_offset: Option<Offset>,
+}
+
+/// An open transaction, in one partition, that belongs to no transactional id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HangingTransaction {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Whose it is.
+    pub producer_id: i64,
+    /// The producer's epoch.
+    pub producer_epoch: i16,
+    /// Where its first record is.
+    pub first_offset: Offset,
+    /// When its producer last wrote there, ms since the Unix epoch.
+    pub last_written_ms: i64,
 }
 
 /// Where a group is to read next.

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use crate::guard::guard;
 use crate::server::Server;
-use crate::{groups, openapi, page, pipelines, samples, tables, topics};
+use crate::{groups, openapi, page, pipelines, samples, tables, topics, transactions};
 
 /// Bytes of a body other than events: a script, a topic's settings.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -33,6 +33,10 @@ pub enum Operation {
     DescribeGroup,
     ResetOffsets,
     DeleteGroup,
+    ListTransactions,
+    DescribeTransaction,
+    AbortTransaction,
+    AbortHangingTransaction,
     ListTables,
     ReadTable,
     StreamTable,
@@ -147,7 +151,7 @@ pub const ROUTES: &[Route] = &[
         ],
         ..reads("/v1/topics/{topic}/records", Operation::ReadRecords, "Records of a partition.")
     },
-    reads("/v1/groups", Operation::ListGroups, "All consumer groups with their lag."),
+    reads("/v1/groups", Operation::ListGroups, "All consumer groups with their lag and how fast they read."),
     reads("/v1/groups/{group}", Operation::DescribeGroup, "A group's members, offsets and lag."),
     writes(
         "/v1/groups/{group}/offsets",
@@ -156,6 +160,31 @@ pub const ROUTES: &[Route] = &[
         &[JSON],
     ),
     deletes("/v1/groups/{group}", Operation::DeleteGroup, "Forgets a group without members."),
+    Route {
+        query: &[("open", "`true`: only those with an open transaction.")],
+        ..reads(
+            "/v1/transactions",
+            Operation::ListTransactions,
+            "Transactional ids, at most 10000, and open transactions of none of them.",
+        )
+    },
+    reads(
+        "/v1/transactions/{id}",
+        Operation::DescribeTransaction,
+        "A transactional id, its producer and where its open transaction writes.",
+    ),
+    writes(
+        "/v1/transactions/{id}/abort",
+        Operation::AbortTransaction,
+        "Aborts the open transaction and fences its producer.",
+        &[],
+    ),
+    writes(
+        "/v1/topics/{topic}/abort-transaction",
+        Operation::AbortHangingTransaction,
+        "Aborts a hanging transaction in one partition: {partition, producer_id}.",
+        &[JSON],
+    ),
     reads("/v1/tables", Operation::ListTables, "All materialized tables."),
     Route {
         query: &[
@@ -236,6 +265,10 @@ fn handler(operation: Operation) -> Option<MethodRouter<Server>> {
         Operation::DescribeGroup => get(groups::describe),
         Operation::ResetOffsets => post(groups::reset_offsets),
         Operation::DeleteGroup => delete(groups::delete),
+        Operation::ListTransactions => get(transactions::list),
+        Operation::DescribeTransaction => get(transactions::describe),
+        Operation::AbortTransaction => post(transactions::abort),
+        Operation::AbortHangingTransaction => post(transactions::abort_hanging),
         Operation::ListTables => get(tables::list),
         Operation::ReadTable => get(tables::read),
         Operation::StreamTable => get(tables::stream),

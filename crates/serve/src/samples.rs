@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::metrics::{Sample, render};
-use crate::node::{GroupStatus, OperatorStatus, PipelineState, PipelineStatus, TableStatus, TopicStatus};
+use crate::node::{GroupOverview, OperatorStatus, PipelineState, PipelineStatus, TableStatus, TopicStatus};
 use crate::problem::Problem;
 use crate::server::Server;
 
@@ -17,8 +17,9 @@ pub(crate) async fn health() -> Response {
 }
 
 pub(crate) async fn metrics(State(server): State<Server>) -> Result<Response, Problem> {
-    let of_node = |node: &dyn crate::Node| {
-        Ok((node.samples(), node.topics(), node.groups()?, node.tables(), node.pipelines()))
+    let measuring = server.clone();
+    let of_node = move |node: &dyn crate::Node| {
+        Ok((node.samples(), node.topics(), measuring.groups()?, node.tables(), node.pipelines()))
     };
     let (mut samples, topics, groups, tables, pipelines) = server.ask(of_node).await?;
     samples.extend(of_server(&server));
@@ -60,16 +61,19 @@ fn of_topic(topic: &TopicStatus, samples: &mut Vec<Sample>) {
     }
 }
 
-fn of_groups(groups: &[GroupStatus], samples: &mut Vec<Sample>) {
+fn of_groups(groups: &[GroupOverview], samples: &mut Vec<Sample>) {
     samples.push(Sample::count("highwater_coordinator_groups_count", groups.len() as u64));
     for group in groups {
-        let members = Sample::count("highwater_coordinator_group_members_count", group.members.len() as u64);
+        let members = Sample::count("highwater_coordinator_group_members_count", group.members as u64);
         samples.push(members.with("group", &group.name));
-        for offset in &group.offsets {
-            let Some(lag) = offset.lag else { continue };
-            let sample = Sample::count("highwater_coordinator_group_lag_records", lag.max(0).unsigned_abs());
-            let sample = sample.with("group", &group.name).with("topic", &offset.topic);
-            samples.push(sample.with("partition", &offset.partition.to_string()));
+        for topic in &group.topics {
+            for (partition, lag) in &topic.partitions {
+                let Some(lag) = lag else { continue };
+                let lag = lag.max(&0).unsigned_abs();
+                let sample = Sample::count("highwater_coordinator_group_lag_records", lag);
+                let sample = sample.with("group", &group.name).with("topic", &topic.topic);
+                samples.push(sample.with("partition", &partition.to_string()));
+            }
         }
     }
 }

@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::connections::Connections;
 use crate::guard::HostRules;
-use crate::node::{Node, NodeError};
+use crate::node::{GroupOverview, Node, NodeError, TopicStatus};
 use crate::problem::Problem;
+use crate::progress::Progress;
 use crate::rates::Rates;
 use crate::routes;
 
@@ -67,7 +68,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     options: ServerOptions,
     counters: Counters,
+    /// Of topics, by id.
     rates: Rates,
+    progress: Progress,
     waits: Arc<Semaphore>,
     closing: watch::Sender<bool>,
 }
@@ -94,6 +97,7 @@ impl Server {
             options,
             counters,
             rates: Rates::default(),
+            progress: Progress::default(),
             waits,
             closing,
         }))
@@ -145,7 +149,8 @@ impl Server {
             let server = self.clone();
             // A panic in the node's code must not end the measuring.
             let _ = tokio::task::spawn_blocking(move || {
-                server.0.rates.measure(server.now_ms(), &server.0.node.topics())
+                let topics = server.0.node.topics();
+                server.0.rates.measure(server.now_ms(), topics.iter().map(|topic| (&*topic.id, ends(topic))))
             })
             .await;
         }
@@ -175,6 +180,15 @@ impl Server {
         &self.0.rates
     }
 
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.0.progress
+    }
+
+    /// All groups; see [`Progress::groups`].
+    pub(crate) fn groups(&self) -> Result<Arc<[GroupOverview]>, NodeError> {
+        self.0.progress.groups(self.0.node.as_ref(), self.0.clock.as_ref())
+    }
+
     pub(crate) fn waits(&self) -> &Arc<Semaphore> {
         &self.0.waits
     }
@@ -198,4 +212,9 @@ impl Server {
             Err(panicked) => Err(Problem::internal(&panicked.to_string())),
         }
     }
+}
+
+/// The sum of a topic's high watermarks.
+fn ends(topic: &TopicStatus) -> u64 {
+    topic.partitions.iter().map(|partition| u64::try_from(partition.high_watermark).unwrap_or(0)).sum()
 }

@@ -26,10 +26,19 @@ struct TopicView {
     records: i64,
     /// Over the last seconds; null just after the start.
     records_per_s: Option<f64>,
+    /// Records that consumer groups read, by their commits, over the last seconds; null just after the
+    /// start, and if no group reads it.
+    read_per_s: Option<f64>,
 }
 
 pub(crate) async fn list(State(server): State<Server>) -> Result<Response, Problem> {
-    let topics = server.ask(|node| Ok(node.topics())).await?;
+    let measuring = server.clone();
+    let topics = server.ask(move |node| {
+        // For the rates; topics can be listed without.
+        let _ = measuring.groups();
+        Ok(node.topics())
+    });
+    let topics = topics.await?;
     let topics: Vec<_> = topics.into_iter().map(|topic| view(&server, topic)).collect();
     Ok(Json(serde_json::json!({ "topics": topics })).into_response())
 }
@@ -57,7 +66,9 @@ struct Described {
 fn view(server: &Server, topic: TopicStatus) -> TopicView {
     let held = |(start, end): (i64, i64)| (end - start).max(0);
     let records = topic.partitions.iter().map(|one| held((one.log_start_offset, one.high_watermark))).sum();
-    TopicView { records, records_per_s: server.rates().records_per_s(&topic.id), topic }
+    let records_per_s = server.rates().per_s(&topic.id);
+    let read_per_s = server.progress().read_of_topic(&topic.name);
+    TopicView { records, records_per_s, read_per_s, topic }
 }
 
 #[derive(Deserialize)]

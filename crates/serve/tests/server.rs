@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 struct Fixture {
     address: SocketAddr,
     node: Arc<DoubleNode>,
+    clock: Arc<ManualClock>,
     stop: Option<oneshot::Sender<()>>,
     stopped: tokio::task::JoinHandle<std::io::Result<()>>,
     _dir: tempfile::TempDir,
@@ -36,7 +37,8 @@ async fn start() -> Fixture {
 
 async fn start_with(options: ServerOptions) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(1_700_000_000_000));
+    let manual = Arc::new(ManualClock::at(1_700_000_000_000));
+    let clock: Arc<dyn Clock> = manual.clone();
     let budget = MemoryBudget::unlimited();
     let (log, _) =
         Log::open(Arc::new(RealDisk), Arc::clone(&clock), dir.path(), LogOptions::default(), &budget)
@@ -54,7 +56,7 @@ async fn start_with(options: ServerOptions) -> Fixture {
         let until = async move { drop(stopping.await) };
         server.serve(listener, until).await
     });
-    Fixture { address, node, stop: Some(stop), stopped, _dir: dir }
+    Fixture { address, node, clock: manual, stop: Some(stop), stopped, _dir: dir }
 }
 
 fn row(vehicle: &str, events: i64) -> Row {
@@ -145,7 +147,7 @@ async fn groups() {
     };
     *fixture.node.groups.lock().unwrap() = vec![group("busy", vec![member]), group("idle", Vec::new())];
     let listed = get(fixture.address, "/v1/groups").await.json();
-    let busy = json!({"name": "busy", "state": "Stable", "protocol_type": "consumer", "members": 1, "partitions": 2, "lag": 4});
+    let busy = json!({"name": "busy", "state": "Stable", "protocol_type": "consumer", "members": 1, "partitions": 2, "lag": 4, "read_per_s": null});
     assert_eq!((&listed["groups"][0], listed["groups"].as_array().unwrap().len()), (&busy, 2));
     let described = get(fixture.address, "/v1/groups/busy").await.json();
     assert_eq!(described["lag"], 4);
@@ -178,6 +180,89 @@ async fn groups() {
     assert_eq!(reset("idle", "{}").await.status, 400);
     assert_eq!(send(fixture.address, "DELETE", "/v1/groups/idle", &[], "").await.status, 200);
     assert_eq!(send(fixture.address, "DELETE", "/v1/groups/idle", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn groups_are_looked_at_so_often_however_many_ask() {
+    let fixture = start().await;
+    let group = |committed, lag| GroupStatus {
+        name: "g".to_owned(),
+        state: "Stable".to_owned(),
+        protocol_type: "consumer".to_owned(),
+        members: Vec::new(),
+        offsets: vec![GroupOffsetStatus {
+            topic: "fleet".to_owned(),
+            partition: 0,
+            committed,
+            lag: Some(lag),
+        }],
+    };
+    let asked = || fixture.node.groups_asked.load(std::sync::atomic::Ordering::SeqCst);
+    *fixture.node.groups.lock().unwrap() = vec![group(5, 10)];
+    for path in ["/v1/groups", "/v1/topics", "/metrics", "/v1/groups"] {
+        assert_eq!(get(fixture.address, path).await.status, 200);
+    }
+    assert_eq!(asked(), 1);
+    fixture.clock.advance_ms(1000);
+    *fixture.node.groups.lock().unwrap() = vec![group(35, 0)];
+    let listed = get(fixture.address, "/v1/groups").await.json();
+    assert_eq!((&listed["groups"][0]["lag"], &listed["groups"][0]["read_per_s"]), (&json!(0), &json!(30.0)));
+    let topics = get(fixture.address, "/v1/topics").await.json();
+    assert_eq!(topics["topics"][0]["read_per_s"], 30.0);
+    assert_eq!(asked(), 2);
+    // What was changed by request shows at once.
+    send(fixture.address, "DELETE", "/v1/groups/g", &[], "").await;
+    assert_eq!(get(fixture.address, "/v1/groups").await.json()["groups"], json!([]));
+}
+
+#[tokio::test]
+async fn transactions() {
+    let fixture = start().await;
+    let partition = TransactionPartition { topic: "fleet".to_owned(), partition: 1, first_offset: Some(7) };
+    let transaction = |id: &str, open_since_ms, partitions| TransactionStatus {
+        id: id.to_owned(),
+        state: if Option::is_some(&open_since_ms) { "Ongoing" } else { "Empty" }.to_owned(),
+        producer_id: 4,
+        producer_epoch: 2,
+        timeout_ms: 60_000,
+        open_since_ms,
+        partitions,
+    };
+    *fixture.node.transactions.lock().unwrap() = vec![
+        transaction("a/b", Some(1_700_000_000_000 - 250), vec![partition]),
+        transaction("idle", None, Vec::new()),
+    ];
+    *fixture.node.hanging.lock().unwrap() = vec![HangingTransaction {
+        topic: "fleet".to_owned(),
+        partition: 0,
+        producer_id: 9,
+        producer_epoch: 1,
+        first_offset: 3,
+        last_written_ms: 5,
+    }];
+    let listed = get(fixture.address, "/v1/transactions").await.json();
+    let open = json!({"id": "a/b", "state": "Ongoing", "producer_id": 4, "producer_epoch": 2, "timeout_ms": 60_000, "open_for_ms": 250, "partitions": 1});
+    assert_eq!((&listed["transactions"][0], &listed["more"]), (&open, &json!(false)));
+    assert_eq!(
+        (listed["transactions"].as_array().unwrap().len(), &listed["hanging"][0]["producer_id"]),
+        (2, &json!(9))
+    );
+    let only_open = get(fixture.address, "/v1/transactions?open=true").await.json();
+    assert_eq!(only_open["transactions"], json!([open]));
+    let described = get(fixture.address, "/v1/transactions/a%2Fb").await.json();
+    assert_eq!(described["partitions"], json!([{"topic": "fleet", "partition": 1, "first_offset": 7}]));
+    assert_eq!(get(fixture.address, "/v1/transactions/nope").await.status, 404);
+    let post = |path: &'static str, body: &'static str| async move {
+        send(fixture.address, "POST", path, &["Content-Type: application/json"], body).await
+    };
+    let aborted = post("/v1/transactions/a%2Fb/abort", "").await;
+    assert_eq!((aborted.status, &aborted.json()["state"]), (200, &json!("CompleteAbort")));
+    assert_eq!(post("/v1/transactions/a%2Fb/abort", "").await.status, 400);
+    let hanging = "/v1/topics/fleet/abort-transaction";
+    assert_eq!(post(hanging, r#"{"partition":1,"producer_id":9}"#).await.status, 404);
+    assert_eq!(post(hanging, r#"{"partition":0}"#).await.status, 400);
+    assert_eq!(post(hanging, r#"{"partition":0,"producer_id":9}"#).await.status, 200);
+    assert_eq!(get(fixture.address, "/v1/transactions").await.json()["hanging"], json!([]));
 }
 
 #[tokio::test]

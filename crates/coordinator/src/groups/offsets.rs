@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use highwater_env::Offset;
 
-use super::requests::CommittedOffset;
+use super::requests::{CommittedOffset, TopicProgress};
 
 /// A place in a map of offsets takes about this many bytes besides its strings.
 const ENTRY_BYTES: usize = 120;
@@ -39,6 +39,8 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, Kept>>,
+    /// Records of each topic that commits went past.
+    read: BTreeMap<Arc<str>, u64>,
     len: usize,
     bytes: usize,
 }
@@ -71,9 +73,12 @@ impl Offsets {
         {
             return;
         }
-        let bytes = entry.kept.bytes();
-        let partitions = self.topics.entry(entry.topic).or_default();
+        let (bytes, offset) = (entry.kept.bytes(), entry.kept.committed.offset);
+        let partitions = self.topics.entry(Arc::clone(&entry.topic)).or_default();
         let before = partitions.insert(entry.partition, entry.kept);
+        let from = before.as_ref().map_or(offset, |kept| kept.committed.offset);
+        let read = self.read.entry(entry.topic).or_default();
+        *read = read.saturating_add(u64::try_from(offset.saturating_sub(from)).unwrap_or(0));
         self.len += usize::from(before.is_none());
         self.bytes = self.bytes + bytes - before.map_or(0, |kept| kept.bytes());
     }
@@ -90,7 +95,17 @@ impl Offsets {
         }
         if partitions.is_empty() {
             self.topics.remove(topic);
+            self.read.remove(topic);
         }
+    }
+
+    /// How far each topic was read.
+    pub(super) fn progress(&self) -> impl Iterator<Item = TopicProgress> {
+        self.topics.iter().map(|(topic, partitions)| TopicProgress {
+            topic: Arc::clone(topic),
+            read: self.read.get(topic).copied().unwrap_or(0),
+            committed: partitions.iter().map(|(number, kept)| (*number, kept.committed.offset)).collect(),
+        })
     }
 }
 

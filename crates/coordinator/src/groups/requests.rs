@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use highwater_env::Offset;
 
 use super::refusal::GroupRefusal;
 
@@ -188,6 +189,27 @@ pub struct GroupOverview {
     pub protocol_type: Arc<str>,
     /// How many members it has.
     pub members: usize,
+}
+
+/// How far a group has read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupProgress {
+    /// Name, state, protocol type, number of members.
+    pub overview: GroupOverview,
+    /// By name of the topic; those with a committed offset.
+    pub topics: Vec<TopicProgress>,
+}
+
+/// How far a group has read one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicProgress {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// By how many records its committed offsets rose, all together, since the node started; an offset
+    /// that is set back does not count.
+    pub read: u64,
+    /// Partitions and the next offset to read in each.
+    pub committed: Vec<(i32, Offset)>,
 }
 
 /// A group with its members.

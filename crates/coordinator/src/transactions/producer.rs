@@ -299,7 +299,12 @@ impl TransactionalProducer {
     /// The open transaction's abort, if it has been open for too long.
     pub(super) fn timed_out(&self, now_ms: i64) -> Option<Ended> {
         let due = self.started_ms.saturating_add(i64::from(self.timeout_ms));
-        if self.state != TransactionState::Ongoing || now_ms < due {
+        if now_ms < due { None } else { self.aborted(now_ms) }
+    }
+
+    /// The open transaction's abort against its producer's will, if one is open.
+    pub(super) fn aborted(&self, now_ms: i64) -> Option<Ended> {
+        if self.state != TransactionState::Ongoing {
             return None;
         }
         let marker = self.fencing_identity();

@@ -59,7 +59,7 @@ fn report_hanging(topics: &Topics, open: &OpenTransaction) {
         producer_id = open.producer_id,
         first_offset = open.first_offset,
         "a transaction is open that belongs to no transactional id; readers of committed records wait \
-         for it: see kafka-transactions.sh find-hanging and abort"
+         for it: see highwater transaction list and abort"
     );
 }
 

@@ -1,5 +1,6 @@
 //! Transactions over a log on a simulated disk, and their pure transitions.
 
+mod abort;
 mod lost;
 mod offsets;
 mod restart;

@@ -8,3 +8,4 @@ pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod serve;
 pub(crate) mod topic;
+pub(crate) mod transaction;

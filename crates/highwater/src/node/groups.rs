@@ -1,13 +1,17 @@
 //! Consumer groups in the server's words.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use highwater_coordinator::{
-    CommitRequest, GroupDescription, GroupRefusal, Groups, MemberClaim, OffsetCommit, Topic, Topics,
-    assigned_partitions,
+    CommitRequest, GroupRefusal, Groups, MemberClaim, OffsetCommit, Topic, Topics, assigned_partitions,
 };
+use highwater_env::Offset;
 use highwater_log::Log;
-use highwater_serve::{GroupMemberStatus, GroupOffsetStatus, GroupStatus, NodeError, OffsetTarget};
+use highwater_serve::{
+    GroupMemberStatus, GroupOffsetStatus, GroupOverview, GroupStatus, GroupTopicOverview, NodeError,
+    OffsetTarget,
+};
 use tokio::runtime::Handle;
 
 /// Waits for what the disk answers, on a thread that may wait.
@@ -15,31 +19,60 @@ fn wait<T>(answer: impl Future<Output = Result<T, GroupRefusal>>) -> Result<T, G
     Handle::current().block_on(answer)
 }
 
-pub(super) fn list(log: &Log, topics: &Topics, groups: &Groups) -> Result<Vec<GroupStatus>, NodeError> {
-    let unavailable = |refusal: GroupRefusal| NodeError::Unavailable { message: refusal.to_string() };
-    let listed = wait(groups.list()).map_err(unavailable)?;
-    let names: Vec<String> = listed.iter().map(|group| group.group.to_string()).collect();
-    let described = wait(groups.describe(names)).map_err(unavailable)?;
-    described.into_iter().flatten().map(|group| status(log, topics, groups, &group)).collect()
+fn unavailable(refusal: GroupRefusal) -> NodeError {
+    NodeError::Unavailable { message: refusal.to_string() }
 }
 
-fn status(
+pub(super) fn list(log: &Log, topics: &Topics, groups: &Groups) -> Result<Vec<GroupOverview>, NodeError> {
+    let progress = wait(groups.progress()).map_err(unavailable)?;
+    // Many groups read few topics.
+    let mut known: HashMap<Arc<str>, Option<Topic>> = HashMap::new();
+    let listed = progress.into_iter().map(|group| GroupOverview {
+        name: group.overview.group.to_string(),
+        state: group.overview.state.to_owned(),
+        protocol_type: group.overview.protocol_type.to_string(),
+        members: group.overview.members,
+        topics: group
+            .topics
+            .into_iter()
+            .map(|read| {
+                let found = known.entry(Arc::clone(&read.topic)).or_insert_with(|| topics.get(&read.topic));
+                let lag =
+                    |(partition, committed)| (partition, lag(log, found.as_ref(), partition, committed));
+                GroupTopicOverview {
+                    topic: read.topic.to_string(),
+                    read: read.read,
+                    partitions: read.committed.into_iter().map(lag).collect(),
+                }
+            })
+            .collect(),
+    });
+    Ok(listed.collect())
+}
+
+/// Records from a committed offset to the high watermark, if the partition exists.
+fn lag(log: &Log, topic: Option<&Topic>, partition: i32, committed: Offset) -> Option<i64> {
+    let bounds = log.bounds(topic?.partition(partition)).ok()?;
+    Some((bounds.high_watermark - committed.max(bounds.log_start_offset)).max(0))
+}
+
+pub(super) fn describe(
     log: &Log,
     topics: &Topics,
     groups: &Groups,
-    group: &GroupDescription,
+    name: &str,
 ) -> Result<GroupStatus, NodeError> {
-    let name = group.overview.group.to_string();
-    let fetched = wait(groups.fetch_offsets(name.clone(), None, false)).unwrap_or_default();
+    let described = wait(groups.describe(vec![name.to_owned()])).map_err(unavailable)?;
+    let group = described.into_iter().flatten().next();
+    let group = group.ok_or_else(|| NodeError::NotFound { what: "group", name: name.to_owned() })?;
+    let fetched = wait(groups.fetch_offsets(name.to_owned(), None, false)).map_err(unavailable)?;
     let offsets = fetched.into_iter().filter_map(|fetched| {
         let committed = fetched.offset.ok()??.offset;
-        let topic = topics.get(&fetched.topic);
-        let bounds = topic.and_then(|topic| log.bounds(topic.partition(fetched.partition)).ok());
         Some(GroupOffsetStatus {
             topic: fetched.topic.to_string(),
             partition: fetched.partition,
             committed,
-            lag: bounds.map(|bounds| (bounds.high_watermark - committed.max(bounds.log_start_offset)).max(0)),
+            lag: lag(log, topics.get(&fetched.topic).as_ref(), fetched.partition, committed),
         })
     });
     let members = group.members.iter().map(|member| GroupMemberStatus {
@@ -58,7 +91,7 @@ fn status(
         protocol_type: group.overview.protocol_type.to_string(),
         members: members.collect(),
         offsets: offsets.collect(),
-        name,
+        name: name.to_owned(),
     })
 }
 

@@ -5,6 +5,7 @@ mod records;
 mod status;
 mod table;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,9 +23,9 @@ use highwater_pipeline::tables::{FjallStore, TableError, Tables};
 use highwater_pipeline::{FailpointConnect, Host, PipelineError, Pipelines};
 use highwater_serve::metrics::Sample;
 use highwater_serve::{
-    Checked, ConfigStatus, GroupStatus, Node, NodeError, OffsetTarget, PipelineStatus, RecordsFrom, RowQuery,
-    SqlProblem, SubmitRequest, Submitted, Subscription, TableRows, TableStatus, TopicRecord, TopicStatus,
-    Visibility,
+    Checked, ConfigStatus, GroupOverview, GroupStatus, HangingTransaction, Node, NodeError, OffsetTarget,
+    PipelineStatus, RecordsFrom, RowQuery, SqlProblem, SubmitRequest, Submitted, Subscription, TableRows,
+    TableStatus, TopicRecord, TopicStatus, TransactionStatus, Visibility,
 };
 use highwater_sql::Script;
 use highwater_stream::Connect;
@@ -178,8 +179,12 @@ impl Node for LocalNode {
         records::read(&self.log, &self.topics, topic, partition, from, limit)
     }
 
-    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError> {
+    fn groups(&self) -> Result<Vec<GroupOverview>, NodeError> {
         groups::list(&self.log, &self.topics, &self.coordinators.groups)
+    }
+
+    fn group(&self, name: &str) -> Result<GroupStatus, NodeError> {
+        groups::describe(&self.log, &self.topics, &self.coordinators.groups, name)
     }
 
     fn reset_offsets(
@@ -195,6 +200,23 @@ impl Node for LocalNode {
 
     fn delete_group(&self, name: &str) -> Result<(), NodeError> {
         groups::delete(&self.coordinators.groups, name)
+    }
+
+    fn transactions(&self) -> (Vec<TransactionStatus>, Vec<HangingTransaction>) {
+        transactions::list(&self.topics, &self.coordinators.transactions)
+    }
+
+    fn transaction(&self, id: &str) -> Result<TransactionStatus, NodeError> {
+        transactions::describe(&self.log, &self.topics, &self.coordinators.transactions, id)
+    }
+
+    fn abort_transaction(&self, id: &str) -> Result<(), NodeError> {
+        transactions::abort(&self.coordinators.transactions, id)
+    }
+
+    fn abort_hanging(&self, topic: &str, partition: i32, producer_id: i64) -> Result<(), NodeError> {
+        let transactions = &self.coordinators.transactions;
+        transactions::abort_hanging(&self.topics, transactions, (topic, partition), producer_id)
     }
 
     fn tables(&self) -> Vec<TableStatus> {

@@ -40,6 +40,10 @@ pub struct Row {
 pub struct DoubleNode {
     pub topics: Mutex<Vec<TopicStatus>>,
     pub groups: Mutex<Vec<GroupStatus>>,
+    /// How often all groups were looked at.
+    pub groups_asked: AtomicU64,
+    pub transactions: Mutex<Vec<TransactionStatus>>,
+    pub hanging: Mutex<Vec<HangingTransaction>>,
     pub records: Mutex<Vec<TopicRecord>>,
     pub rows: Mutex<BTreeMap<String, Row>>,
     pub pipelines: Mutex<Vec<PipelineStatus>>,
@@ -55,6 +59,9 @@ impl Default for DoubleNode {
         Self {
             topics: Mutex::default(),
             groups: Mutex::default(),
+            groups_asked: AtomicU64::new(0),
+            transactions: Mutex::default(),
+            hanging: Mutex::default(),
             records: Mutex::default(),
             rows: Mutex::default(),
             pipelines: Mutex::default(),
@@ -120,6 +127,26 @@ impl DoubleNode {
 
     fn not_found<T>(what: &'static str, name: &str) -> Result<T, NodeError> {
         Err(NodeError::NotFound { what, name: name.to_owned() })
+    }
+}
+
+/// What it has read is what it has committed.
+fn overview(group: &GroupStatus) -> GroupOverview {
+    let mut topics: Vec<GroupTopicOverview> = Vec::new();
+    for offset in &group.offsets {
+        if topics.last().is_none_or(|topic| topic.topic != offset.topic) {
+            topics.push(GroupTopicOverview { topic: offset.topic.clone(), read: 0, partitions: Vec::new() });
+        }
+        let topic = topics.last_mut().unwrap();
+        topic.read += offset.committed.unsigned_abs();
+        topic.partitions.push((offset.partition, offset.lag));
+    }
+    GroupOverview {
+        name: group.name.clone(),
+        state: group.state.clone(),
+        protocol_type: group.protocol_type.clone(),
+        members: group.members.len(),
+        topics,
     }
 }
 
@@ -252,8 +279,47 @@ impl Node for DoubleNode {
         Ok(records.iter().skip(start).take(limit).cloned().collect())
     }
 
-    fn groups(&self) -> Result<Vec<GroupStatus>, NodeError> {
-        Ok(self.groups.lock().unwrap().clone())
+    fn groups(&self) -> Result<Vec<GroupOverview>, NodeError> {
+        self.groups_asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.groups.lock().unwrap().iter().map(overview).collect())
+    }
+
+    fn group(&self, name: &str) -> Result<GroupStatus, NodeError> {
+        let groups = self.groups.lock().unwrap();
+        let found = groups.iter().find(|group| group.name == name);
+        found.cloned().map_or_else(|| Self::not_found("group", name), Ok)
+    }
+
+    fn transactions(&self) -> (Vec<TransactionStatus>, Vec<HangingTransaction>) {
+        (self.transactions.lock().unwrap().clone(), self.hanging.lock().unwrap().clone())
+    }
+
+    fn transaction(&self, id: &str) -> Result<TransactionStatus, NodeError> {
+        let transactions = self.transactions.lock().unwrap();
+        let found = transactions.iter().find(|one| one.id == id);
+        found.cloned().map_or_else(|| Self::not_found("transaction", id), Ok)
+    }
+
+    fn abort_transaction(&self, id: &str) -> Result<(), NodeError> {
+        let mut transactions = self.transactions.lock().unwrap();
+        let Some(found) = transactions.iter_mut().find(|one| one.id == id) else {
+            return Self::not_found("transaction", id);
+        };
+        if found.open_since_ms.take().is_none() {
+            let message = format!("{id} has no open transaction");
+            return Err(NodeError::Invalid { message, hint: "look again".to_owned() });
+        }
+        found.state = "CompleteAbort".to_owned();
+        found.partitions.clear();
+        Ok(())
+    }
+
+    fn abort_hanging(&self, topic: &str, partition: i32, producer_id: i64) -> Result<(), NodeError> {
+        let mut hanging = self.hanging.lock().unwrap();
+        let before = hanging.len();
+        hanging
+            .retain(|one| (&*one.topic, one.partition, one.producer_id) != (topic, partition, producer_id));
+        if hanging.len() == before { Self::not_found("transaction", topic) } else { Ok(()) }
     }
 
     fn reset_offsets(

@@ -55,6 +55,25 @@ fn a_consumer_without_a_group_of_members_keeps_offsets() {
 }
 
 #[test]
+fn progress_counts_what_commits_went_past() {
+    let node = Fixture::new();
+    let progress = || {
+        let groups = node.settle(node.groups.progress()).unwrap();
+        let group = groups.into_iter().find(|group| &*group.overview.group == "g").unwrap();
+        (group.topics[0].read, group.topics[0].committed.clone())
+    };
+    node.commit(commit("g", 0, 500)).unwrap();
+    assert_eq!(progress(), (0, vec![(0, 500)]), "where it began is not what it read");
+    node.commit(commit("g", 0, 520)).unwrap();
+    node.commit(commit("g", 1, 7)).unwrap();
+    node.commit(commit("g", 1, 10)).unwrap();
+    assert_eq!(progress(), (23, vec![(0, 520), (1, 10)]));
+    node.commit(commit("g", 0, 100)).unwrap();
+    node.commit(commit("g", 0, 105)).unwrap();
+    assert_eq!(progress(), (28, vec![(0, 105), (1, 10)]), "set back, it reads on");
+}
+
+#[test]
 fn an_offset_is_shown_when_it_is_durable() {
     let node = Fixture::new();
     node.commit(commit("g", 0, 1)).unwrap();
