@@ -25,7 +25,6 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_env::{Clock, Entropy, TopicPartition};
@@ -211,14 +210,7 @@ impl Shared {
     }
 
     fn partition(&self) -> Result<TopicPartition, TopicError> {
-        let topic = match self.topics.get(OFFSETS_TOPIC) {
-            Some(topic) => topic,
-            None => {
-                let configs = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-                self.topics.ensure_internal(OFFSETS_TOPIC, 1, configs)?
-            }
-        };
-        Ok(topic.partition(0))
+        self.topics.coordinator_partition(OFFSETS_TOPIC)
     }
 
     /// Hands a batch of records to the log, in the order of calls.

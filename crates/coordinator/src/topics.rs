@@ -22,6 +22,10 @@ pub const CATALOG_PARTITION: TopicPartition =
 const INTERNAL_NAMES: [&str; 3] = ["__consumer_offsets", "__share_group_state", "__transaction_state"];
 /// Topics whose names begin so are the node's own, too.
 const INTERNAL_PREFIX: &str = "__stage.";
+/// Of the topics of coordinators' records, as in Kafka: segments that roll early can be compacted early,
+/// and what is not compacted is read whenever the node starts.
+const COORDINATOR_CONFIGS: [(&str, &str); 2] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "104857600")];
 /// Longest topic name, as in Kafka.
 const NAME_LEN_MAX: usize = 249;
 
@@ -81,7 +85,7 @@ pub enum TopicError {
         /// The name, shortened to 249 characters.
         name: String,
         /// The rule it breaks.
-        reason: &'static str,
+        reason: String,
     },
     /// Too few or too many partitions.
     #[error("{partitions} partitions, expected 1..={partitions_max}")]
@@ -193,11 +197,8 @@ impl Topics {
         partitions: i32,
         configs: BTreeMap<String, String>,
     ) -> Result<Topic, TopicError> {
-        self.check(name, partitions, &configs)?;
         let _changing = self.change();
-        if self.get(name).is_some() {
-            return Err(TopicError::AlreadyExists(name.to_owned()));
-        }
+        self.check(name, partitions, &configs)?;
         self.create_unlocked(name, partitions, configs)
     }
 
@@ -213,19 +214,36 @@ impl Topics {
     ) -> Result<(), TopicError> {
         check_topic_name(name)?;
         if is_internal(name) {
-            return Err(TopicError::InvalidName {
-                name: name.to_owned(),
-                reason: "it is an internal topic's",
-            });
+            let reason = "it is an internal topic's".to_owned();
+            return Err(TopicError::InvalidName { name: name.to_owned(), reason });
         }
         if self.get(name).is_some() {
             return Err(TopicError::AlreadyExists(name.to_owned()));
         }
+        self.check_collision(name)?;
         if partitions != -1 {
             self.check_partitions(partitions)?;
         }
         TopicConfig::parse(configs)?;
         Ok(())
+    }
+
+    /// Kafka's rule: names that differ only in `.` and `_` would be one name in its metrics. Topics of an
+    /// older data directory may break it; the node's own must not be kept from being made.
+    fn check_collision(&self, name: &str) -> Result<(), TopicError> {
+        if is_internal(name) || !name.contains(['.', '_']) {
+            return Ok(());
+        }
+        let topics = self.topics();
+        let mut others = topics.by_name.keys().map(|other| &**other).chain(INTERNAL_NAMES);
+        match others.find(|other| collide(name, other)) {
+            None => Ok(()),
+            Some(other) => {
+                let reason =
+                    format!("it collides with existing topic {other}: '.' and '_' count as the same");
+                Err(TopicError::InvalidName { name: name.to_owned(), reason })
+            }
+        }
     }
 
     fn check_partitions(&self, partitions: i32) -> Result<(), TopicError> {
@@ -268,6 +286,21 @@ impl Topics {
         }
     }
 
+    /// The partition of a coordinator's records, whose topic is made if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn coordinator_partition(&self, name: &str) -> Result<TopicPartition, TopicError> {
+        let topic = match self.get(name) {
+            Some(topic) => topic,
+            None => {
+                let configs = COORDINATOR_CONFIGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+                self.ensure_internal(name, 1, configs.into())?
+            }
+        };
+        Ok(topic.partition(0))
+    }
+
     fn get_or_create(
         &self,
         name: &str,
@@ -288,6 +321,7 @@ impl Topics {
         partitions: i32,
         configs: BTreeMap<String, String>,
     ) -> Result<Topic, TopicError> {
+        self.check_collision(name)?;
         let partitions = if partitions == -1 { self.0.options.default_partitions } else { partitions };
         let config = TopicConfig::parse(&configs)?;
         let topic = Topic {
@@ -453,6 +487,12 @@ fn is_internal(name: &str) -> bool {
     INTERNAL_NAMES.contains(&name) || name.starts_with(INTERNAL_PREFIX)
 }
 
+/// Whether names are the same but for `.` and `_`.
+fn collide(one: &str, other: &str) -> bool {
+    let unified = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    one.len() == other.len() && one.bytes().map(unified).eq(other.bytes().map(unified))
+}
+
 /// Kafka's rules: 1..=249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
 ///
 /// # Errors
@@ -466,5 +506,6 @@ pub fn check_topic_name(name: &str) -> Result<(), TopicError> {
         _ if !name.chars().all(allowed) => "only a-z, A-Z, 0-9, '.', '_' and '-' are allowed",
         _ => return Ok(()),
     };
-    Err(TopicError::InvalidName { name: name.chars().take(NAME_LEN_MAX).collect(), reason })
+    let name = name.chars().take(NAME_LEN_MAX).collect();
+    Err(TopicError::InvalidName { name, reason: reason.to_owned() })
 }

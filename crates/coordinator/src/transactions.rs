@@ -24,7 +24,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -132,14 +132,7 @@ impl Transactions {
     /// # Errors
     /// If its topic cannot be made.
     pub fn partition(&self) -> Result<TopicPartition, TopicError> {
-        let topic = match self.0.topics.get(TRANSACTION_TOPIC) {
-            Some(topic) => topic,
-            None => {
-                let configs = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-                self.0.topics.ensure_internal(TRANSACTION_TOPIC, 1, configs)?
-            }
-        };
-        Ok(topic.partition(0))
+        self.0.topics.coordinator_partition(TRANSACTION_TOPIC)
     }
 
     /// A producer takes over the transactional id, or goes on after an error, naming itself

@@ -123,7 +123,7 @@ fn apply(topics: &mut ByName, value: &[u8]) -> Result<(), String> {
             let topic = Topic {
                 name: name.as_str().into(),
                 id: parse_id(&id)?,
-                partitions,
+                partitions: checked(&name, partitions)?,
                 config: Arc::new(TopicConfig::parse_stored(&name, &configs)),
                 configs: Arc::new(configs),
                 internal: is_internal(&name),
@@ -135,7 +135,7 @@ fn apply(topics: &mut ByName, value: &[u8]) -> Result<(), String> {
             topics.remove(name.as_str());
         }
         Change::Grown { name, id, partitions } => {
-            known(topics, &name, &id, "grown")?.partitions = partitions;
+            known(topics, &name, &id, "grown")?.partitions = checked(&name, partitions)?;
         }
         Change::Configured { name, id, configs } => {
             let topic = known(topics, &name, &id, "configured")?;
@@ -150,6 +150,10 @@ fn known<'a>(topics: &'a mut ByName, name: &str, id: &str, change: &str) -> Resu
     let parsed = parse_id(id)?;
     let topic = topics.get_mut(name).filter(|topic| topic.id == parsed);
     topic.ok_or_else(|| format!("topic {name} with id {id} {change} but unknown"))
+}
+
+fn checked(name: &str, partitions: i32) -> Result<i32, String> {
+    if partitions >= 1 { Ok(partitions) } else { Err(format!("topic {name} has {partitions} partitions")) }
 }
 
 fn parse_id(id: &str) -> Result<TopicId, String> {

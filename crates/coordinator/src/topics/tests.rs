@@ -100,6 +100,23 @@ fn refusals_name_the_rule() {
     );
     check(topics.ensure("__transaction_state"), expect!["unknown topic __transaction_state"]);
     check(create("t", 0), expect!["0 partitions, expected 1..=4096"]);
+    create("a.b_c", 1).unwrap();
+    check(
+        create("a_b.c", 1),
+        expect![[
+            r#"invalid topic name "a_b.c": it collides with existing topic a.b_c: '.' and '_' count as the same"#
+        ]],
+    );
+    check(
+        topics.ensure("a.b.c"),
+        expect![[
+            r#"invalid topic name "a.b.c": it collides with existing topic a.b_c: '.' and '_' count as the same"#
+        ]],
+    );
+    assert!(matches!(create("__consumer.offsets", 1), Err(TopicError::InvalidName { .. })));
+    create("a-b-c", 1).unwrap();
+    topics.delete("a.b_c").unwrap();
+    create("a_b.c", 1).unwrap();
     check(create("t", 4097), expect!["4097 partitions, expected 1..=4096"]);
     assert!(matches!(create(&"x".repeat(250), 1), Err(TopicError::InvalidName { .. })));
     create(&"x".repeat(249), -1).unwrap();
@@ -116,15 +133,20 @@ fn auto_creation_can_be_switched_off() {
 
 #[test]
 fn a_damaged_record_is_named() {
-    let disk = SimDisk::new(1);
-    let topics = open(&disk, 1);
-    let mut batch = BatchBuilder::new(0);
-    batch.push(0, None, Some(br#"{"v":3,"change":"renamed","name":"t"}"#), &[]);
-    topics.0.log.append(CATALOG_PARTITION, batch.finish()).unwrap().wait().unwrap();
-    drop(topics);
-    let entropy = Arc::new(SeededEntropy::new(1));
-    let refused = Topics::open(open_log(&disk), entropy, TopicOptions::default()).err().unwrap();
-    expect!["topic catalog record at offset 0: version 3, expected 1..=2"].assert_eq(&refused.to_string());
+    let refusal = |record: &str| {
+        let disk = SimDisk::new(1);
+        let topics = open(&disk, 1);
+        let mut batch = BatchBuilder::new(0);
+        batch.push(0, None, Some(record.as_bytes()), &[]);
+        topics.0.log.append(CATALOG_PARTITION, batch.finish()).unwrap().wait().unwrap();
+        drop(topics);
+        let entropy = Arc::new(SeededEntropy::new(1));
+        Topics::open(open_log(&disk), entropy, TopicOptions::default()).err().unwrap().to_string()
+    };
+    let newer = refusal(r#"{"v":3,"change":"renamed","name":"t"}"#);
+    expect!["topic catalog record at offset 0: version 3, expected 1..=2"].assert_eq(&newer);
+    let none = refusal(r#"{"v":1,"change":"created","name":"t","id":"1","partitions":0,"configs":{}}"#);
+    expect!["topic catalog record at offset 0: topic t has 0 partitions"].assert_eq(&none);
 }
 
 fn configs(given: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -200,10 +222,12 @@ fn internal_topics_are_made_whatever_is_switched_off() {
     let options = TopicOptions { auto_create: false, ..TopicOptions::default() };
     let entropy = Arc::new(SeededEntropy::new(1));
     let topics = Topics::open(open_log(&SimDisk::new(1)), entropy, options).unwrap();
-    let compact = configs(&[("cleanup.policy", "compact")]);
-    let made = topics.ensure_internal("__consumer_offsets", 50, compact).unwrap();
-    assert!((made.partitions, made.internal, made.config.partition.compact) == (50, true, true));
-    assert_eq!(topics.ensure_internal("__consumer_offsets", 1, BTreeMap::new()).unwrap(), made);
+    let partition = topics.coordinator_partition("__consumer_offsets").unwrap();
+    let made = topics.by_id(partition.topic).unwrap();
+    let kept = &made.config.partition;
+    assert_eq!((made.partitions, made.internal, kept.compact, kept.delete), (1, true, true, false));
+    assert_eq!(kept.segment_bytes_max, 100 << 20);
+    assert_eq!(topics.coordinator_partition("__consumer_offsets").unwrap(), partition);
 }
 
 /// Records as the first version wrote them, with configs that it took unseen.
