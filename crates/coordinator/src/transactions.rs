@@ -59,12 +59,23 @@ pub struct TransactionOptions {
     pub expiration: Duration,
     /// Transactional ids known at one time.
     pub ids_max: usize,
+    /// Bytes of all transactional ids.
+    pub ids_bytes_max: usize,
+    /// Partitions of one transaction. The markers that end it share a group of the log, which must have
+    /// room for them.
+    pub partitions_max: usize,
 }
 
 impl Default for TransactionOptions {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-        Self { timeout_max: Duration::from_secs(15 * 60), expiration: DAY * 7, ids_max: 1_000_000 }
+        Self {
+            timeout_max: Duration::from_secs(15 * 60),
+            expiration: DAY * 7,
+            ids_max: 1_000_000,
+            ids_bytes_max: 128 << 20,
+            partitions_max: 20_000,
+        }
     }
 }
 
@@ -85,10 +96,12 @@ struct Coordinator {
 #[derive(Default)]
 struct State {
     ids: HashMap<Arc<str>, Entry>,
+    /// Bytes of all of them.
+    ids_bytes: usize,
     /// Those with an open transaction.
     open: BTreeSet<Arc<str>>,
     /// Those with a change of which it is not known yet whether it is durable.
-    unsettled: Vec<Arc<str>>,
+    unsettled: BTreeSet<Arc<str>>,
     next_expiry_ms: i64,
 }
 
@@ -160,7 +173,9 @@ impl Transactions {
                 let (marker, next) = entry.now.initialised(expected, timeout_ms, now_ms, fresh_id)?;
                 (Arc::clone(key), marker, next)
             }
-            None if state.ids.len() >= self.0.options.ids_max => {
+            None if state.ids.len() >= self.0.options.ids_max
+                || state.ids_bytes + id.len() > self.0.options.ids_bytes_max =>
+            {
                 return Err(TransactionError::TooMany(state.ids.len()));
             }
             None => (Arc::from(id), None, TransactionalProducer::new(fresh_id, timeout_ms, now_ms)),
@@ -188,14 +203,12 @@ impl Transactions {
         if lost || !partitions.iter().all(|tp| entry.now.writes_to(*tp)) {
             let mut next = entry.now.clone();
             next.add(partitions.iter().copied(), now_ms);
+            self.check_count(next.partitions.len())?;
             let ticket = self.0.log.append(self.partition()?, self.record(id, &next, now_ms))?;
             (entry.now, entry.added) = (next, Some(ticket));
         }
         let added = entry.added.clone();
-        if let Some((key, _)) = state.ids.get_key_value(id) {
-            let key = Arc::clone(key);
-            state.open.insert(key);
-        }
+        state.note_open(id);
         Ok(PendingChange::new(self, None, added, ()))
     }
 
@@ -246,15 +259,22 @@ impl Transactions {
         if version == TransactionVersion::One && !added {
             return Err(TransactionError::NotAdded);
         }
+        if !added {
+            self.check_count(entry.now.partitions.len() + 1)?;
+        }
         let written = write()?;
         if !added {
             entry.now.add([tp], self.now_ms());
-            if let Some((key, _)) = state.ids.get_key_value(id) {
-                let key = Arc::clone(key);
-                state.open.insert(key);
-            }
+            state.note_open(id);
         }
         Ok(written)
+    }
+
+    fn check_count(&self, partitions: usize) -> Result<(), TransactionError> {
+        match partitions > self.0.options.partitions_max {
+            true => Err(TransactionError::InvalidRequest("the transaction has too many partitions")),
+            false => Ok(()),
+        }
     }
 
     /// Ends the transaction. The identity returned is the one to go on with.
@@ -318,7 +338,7 @@ impl Transactions {
         for id in std::mem::take(&mut state.unsettled) {
             self.settle(&mut state, &id);
             if state.ids.get(&id).is_some_and(|entry| entry.pending.is_some()) {
-                state.unsettled.push(id);
+                state.unsettled.insert(id);
             }
         }
         let due = state.open.iter().filter_map(|id| {

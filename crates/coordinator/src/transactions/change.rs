@@ -100,7 +100,7 @@ impl Transactions {
                 tracing::warn!(id, "change of a transaction is taken back: {error}");
                 entry.now = before;
             }
-            (Err(_), None) => drop(state.ids.remove(id)),
+            (Err(_), None) => state.remove(id),
         }
         state.note_open(id);
     }
@@ -128,19 +128,39 @@ impl Transactions {
             let record = (records, self.record(id, &next, now_ms));
             match self.0.log.append_all(markers.chain([record]).collect()) {
                 Ok(mut tickets) => break tickets.pop().expect("one ticket for each batch"),
-                // Its topic was deleted meanwhile.
+                // Its topic was deleted meanwhile, with all its partitions.
                 Err(AppendError::UnknownPartition(tp)) if partitions.contains(&tp) => {
-                    partitions.retain(|known| *known != tp);
+                    partitions.retain(|known| known.topic != tp.topic);
                 }
+                Err(AppendError::FencedProducer { .. }) if self.leave_out_ended(&mut partitions, ended) => {}
                 Err(error) => return Err(error.into()),
             }
         };
         let ended = ended.map(|(producer, result)| (producer.id, result));
         let pending = Some(Pending { ticket: ticket.clone(), before, ended });
-        state.ids.insert(Arc::clone(id), Entry { now: next, pending, added: None });
-        state.unsettled.push(Arc::clone(id));
+        state.put(id, Entry { now: next, pending, added: None });
+        state.unsettled.insert(Arc::clone(id));
         state.note_open(id);
         Ok(ticket)
+    }
+
+    /// Leaves out the partitions where an operator has ended the transaction under a higher epoch than
+    /// its marker would have: there is nothing to end, and the marker is fenced. (In Kafka, too, such a
+    /// partition gets no marker and the end is answered with yes.) Whether there were any.
+    fn leave_out_ended(
+        &self,
+        partitions: &mut Vec<TopicPartition>,
+        ended: Option<(ProducerIdentity, TransactionResult)>,
+    ) -> bool {
+        let Some((marker, _)) = ended else { return false };
+        let is_ended = |tp: &TopicPartition| {
+            let producers = self.0.log.producers(*tp).unwrap_or_default();
+            let known = producers.into_iter().find(|known| known.producer_id == marker.id);
+            known.is_some_and(|known| known.epoch > marker.epoch && known.open_since.is_none())
+        };
+        let before = partitions.len();
+        partitions.retain(|tp| !is_ended(tp));
+        partitions.len() < before
     }
 
     /// The record of `id` as it is to be.
@@ -199,13 +219,26 @@ impl Transactions {
         // Should the record get lost, they are forgotten again after the next start.
         let appended = self.partition().map_err(TransactionError::from);
         match appended.and_then(|records| Ok(self.0.log.append(records, batch.finish())?)) {
-            Ok(_) => expired.iter().for_each(|id| drop(state.ids.remove(id))),
+            Ok(_) => expired.iter().for_each(|id| state.remove(id)),
             Err(error) => tracing::debug!("transactional ids cannot be forgotten yet: {error}"),
         }
     }
 }
 
 impl State {
+    /// Puts an entry in the place of an id's last one.
+    pub(super) fn put(&mut self, id: &Arc<str>, entry: Entry) {
+        if self.ids.insert(Arc::clone(id), entry).is_none() {
+            self.ids_bytes += id.len();
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if self.ids.remove(id).is_some() {
+            self.ids_bytes -= id.len();
+        }
+    }
+
     /// Keeps the list of open transactions true.
     pub(super) fn note_open(&mut self, id: &str) {
         let open = |entry: &Entry| entry.now.state == super::TransactionState::Ongoing;

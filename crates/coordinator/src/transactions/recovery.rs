@@ -44,7 +44,7 @@ pub(super) fn recover(
     }
     let mut state = State::default();
     for (id, now) in producers {
-        state.ids.insert(Arc::clone(&id), Entry { now, pending: None, added: None });
+        state.put(&id, Entry { now, pending: None, added: None });
         state.note_open(&id);
     }
     Ok(state)
@@ -98,13 +98,13 @@ fn apply(producers: &mut Producers, topics: &Topics, record: Record) -> Result<(
 
 fn restore(topics: &Topics, value: Value) -> TransactionalProducer {
     let mut partitions = BTreeSet::new();
-    for (name, numbers) in &value.partitions {
+    let is_open = value.state == TransactionState::Ongoing;
+    for (name, numbers) in value.partitions.iter().filter(|_| is_open) {
         // A topic that was deleted needs no marker.
         let Some(topic) = topics.get(name) else { continue };
         let exists = |partition: &&i32| (0..topic.partitions).contains(*partition);
         partitions.extend(numbers.iter().filter(exists).map(|partition| topic.partition(*partition)));
     }
-    debug_assert!(value.state == TransactionState::Ongoing || partitions.is_empty());
     TransactionalProducer {
         identity: value.producer,
         last_epoch: value.last_epoch,

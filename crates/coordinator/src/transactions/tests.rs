@@ -3,6 +3,7 @@
 mod abort;
 mod lost;
 mod offsets;
+mod operators;
 mod restart;
 mod transitions;
 mod wire;
