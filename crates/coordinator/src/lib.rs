@@ -1,7 +1,8 @@
-//! What a node agrees with itself about: which topics exist, and how records find a partition.
+//! What a node agrees with itself about: which topics exist and how they are kept, how records find a
+//! partition, what consumer groups have read, which transactions are open.
 //!
-//! - Every change is a record of an internal log partition, durable before it is visible; opening
-//!   replays that partition.
+//! - What outlives a restart is a record of an internal log partition, durable before any client is
+//!   told; opening replays that partition. Members of consumer groups live in memory besides.
 //! - A topic has an id that is never used again; partitions are named by id, so that a topic
 //!   deleted and made again shares nothing with its predecessor.
 //!

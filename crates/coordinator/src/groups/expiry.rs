@@ -20,7 +20,8 @@ impl Shared {
                 expired.map(|(topic, partition, _)| (Arc::clone(topic), partition)).collect();
             let nothing_left = expired.len() == group.offsets.len();
             let whole = group.is_empty() && nothing_left && !state.pending.has_group(&id);
-            if expired.is_empty() && !whole {
+            // A tombstone would lie behind a commit that is on its way, and take it away, too.
+            if expired.is_empty() && !whole || state.is_changing(&id) {
                 continue;
             }
             tracing::info!(group = &*id, offsets = expired.len(), whole, "forgotten: expired");

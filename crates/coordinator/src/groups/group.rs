@@ -19,6 +19,9 @@ use super::refusal::GroupRefusal;
 use super::requests::{GroupDescription, GroupOverview, MemberClaim, MemberDescription};
 use highwater_log::Ticket;
 
+/// An id that was given out takes about this many bytes besides itself.
+const PENDING_BYTES: usize = 64;
+
 /// An answer, and the record that must be durable before it is given.
 pub(super) struct Gated<T> {
     pub(super) outcome: T,
@@ -121,7 +124,7 @@ pub(super) struct Group {
     /// Ids that were given out and not yet used, and until when they may be.
     pending: BTreeMap<Arc<str>, Duration>,
     pub(super) offsets: Offsets,
-    /// Bytes of its members, when they were last counted.
+    /// [`Group::members_bytes`] when they were last counted.
     pub(super) counted_bytes: usize,
     /// The group's last record.
     pub(super) written: Option<Ticket>,
@@ -165,6 +168,12 @@ impl Group {
             true => GroupState::Empty,
             false => GroupState::Stable { sync_by: None },
         };
+    }
+
+    /// Bytes of its members, and of the ids that were given out.
+    pub(super) fn members_bytes(&self) -> usize {
+        let members: usize = self.members.values().map(Member::bytes).sum();
+        members + self.pending.keys().map(|id| PENDING_BYTES + id.len()).sum::<usize>()
     }
 
     pub(super) fn is_empty(&self) -> bool {

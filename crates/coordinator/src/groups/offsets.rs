@@ -67,6 +67,11 @@ impl Offsets {
         self.topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |(p, k)| (topic, *p, k)))
     }
 
+    /// The partitions with an offset.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (Arc<str>, i32)> {
+        self.iter().map(|(topic, partition, _)| (Arc::clone(topic), partition))
+    }
+
     /// Keeps an offset, unless a later record is kept already.
     pub(super) fn put(&mut self, entry: Entry) {
         if self.get(&entry.topic, entry.partition).is_some_and(|kept| kept.log_offset > entry.kept.log_offset)

@@ -20,7 +20,7 @@ pub struct GroupOptions {
     pub groups_max: usize,
     /// Bytes of one group's subscriptions and assignments.
     pub group_bytes_max: usize,
-    /// Bytes of all groups' subscriptions and assignments.
+    /// Bytes of all groups' subscriptions and assignments, and of ids that were given out.
     pub members_bytes_max: usize,
     /// Partitions for which one group may keep offsets.
     pub offsets_per_group_max: usize,

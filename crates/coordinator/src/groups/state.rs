@@ -12,7 +12,6 @@ use highwater_env::Offset;
 use highwater_log::Ticket;
 
 use super::group::Group;
-use super::member::Member;
 use super::offsets::{Entry, Offsets, PendingOffsets};
 
 /// A change of offsets, made when its record is durable.
@@ -25,6 +24,17 @@ pub(super) enum Change {
     Remove { group: Arc<str>, partitions: Vec<(Arc<str>, i32)> },
     /// The tombstone of a group, unless members joined meanwhile.
     Delete { group: Arc<str> },
+}
+
+impl Change {
+    fn group(&self) -> &str {
+        match self {
+            Self::Commit { group, .. }
+            | Self::Pend { group, .. }
+            | Self::Remove { group, .. }
+            | Self::Delete { group } => group,
+        }
+    }
 }
 
 struct InFlight {
@@ -45,7 +55,7 @@ pub(super) struct State {
     pub(super) next_expiry: Duration,
     /// Of all groups' offsets, approximately.
     offsets_bytes: usize,
-    /// Of all groups' members.
+    /// Of all groups' members and of the ids given out to those that will be.
     pub(super) members_bytes: usize,
 }
 
@@ -62,7 +72,7 @@ impl State {
     /// Counts the bytes of a group's members anew.
     pub(super) fn count_members(&mut self, id: &str) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        let bytes = group.members.values().map(Member::bytes).sum();
+        let bytes = group.members_bytes();
         let before = std::mem::replace(&mut group.counted_bytes, bytes);
         self.members_bytes = self.members_bytes - before + bytes;
     }
@@ -81,6 +91,11 @@ impl State {
     /// Notes the newest record.
     pub(super) fn appended(&mut self, ticket: &Ticket) {
         self.last = Some(ticket.clone());
+    }
+
+    /// Whether a change of the group's offsets is on its way.
+    pub(super) fn is_changing(&self, group: &str) -> bool {
+        self.in_flight.iter().flat_map(|in_flight| &in_flight.changes).any(|change| change.group() == group)
     }
 
     /// What must be durable before anything of this state may be shown.

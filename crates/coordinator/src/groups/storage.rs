@@ -1,12 +1,13 @@
 //! The requests about offsets, and how they become records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use highwater_log::{AppendError, BatchBuilder, Ticket};
 
 use super::group::{Group, Moment};
 use super::membership::check_id_len;
-use super::offsets::{Entry, Kept};
+use super::offsets::{Entry, Kept, Offsets};
 use super::records;
 use super::refusal::GroupRefusal;
 use super::requests::{
@@ -91,9 +92,10 @@ impl Groups {
         let groups: Vec<Arc<str>> = state.groups.keys().cloned().collect();
         for id in groups {
             let Some(group) = state.groups.get(&id) else { continue };
-            let of_topic = group.offsets.iter().filter(|(name, ..)| ***name == *topic);
-            let partitions: Vec<_> =
-                of_topic.map(|(name, partition, _)| (Arc::clone(name), partition)).collect();
+            let partitions = state.pending.of_group(&id).into_iter().chain(group.offsets.keys());
+            let of_topic: BTreeSet<(Arc<str>, i32)> =
+                partitions.filter(|(name, _)| **name == *topic).collect();
+            let partitions = of_topic.into_iter().collect();
             if let Err(error) = self.0.remove_offsets(&mut state, &id, partitions, false, &at) {
                 tracing::warn!(group = &*id, topic, "offsets of a deleted topic stay: {error}");
             }
@@ -145,6 +147,7 @@ impl Shared {
         let mut entries: Vec<Entry> =
             taken.into_iter().map(|offset| entry(offset, expires_ms, &at)).collect();
         let ticket = self.append_commit(&group, &entries, producer, &at).map_err(|error| refused(&error))?;
+        state.group(&group);
         for (entry, log_offset) in entries.iter_mut().zip(ticket.base_offset..) {
             entry.kept.log_offset = log_offset;
         }
@@ -156,7 +159,8 @@ impl Shared {
         Ok(Started { outcome, ticket: Some(ticket) })
     }
 
-    /// Checks who commits, and that there is room. Makes a group that only has offsets.
+    /// Checks who commits, and that there is room. Where a limit is reached, offsets that are kept may
+    /// still be replaced by others that are no larger: consumers at work go on.
     fn check_commit(
         &self,
         state: &mut State,
@@ -164,27 +168,29 @@ impl Shared {
         in_transaction: bool,
         at: &Moment<'_>,
     ) -> Result<(), GroupRefusal> {
-        if !state.groups.contains_key(&*request.group) {
-            if request.claim.generation >= 0 {
-                return Err(GroupRefusal::IllegalGeneration);
+        let group = state.groups.get_mut(&*request.group);
+        let (mut adds, mut grows, mut kept_count) = (group.is_none(), group.is_none(), 0);
+        match group {
+            Some(group) => {
+                group.check_commit(&request.claim, in_transaction, at)?;
+                kept_count = group.offsets.len();
+                for asked in &request.offsets {
+                    let kept = group.offsets.get(&asked.topic, asked.partition);
+                    adds |= kept.is_none();
+                    grows |= kept.is_none_or(|kept| asked.metadata.len() > kept.committed.metadata.len());
+                }
             }
-            self.make_room(state)?;
+            None if request.claim.generation >= 0 => return Err(GroupRefusal::IllegalGeneration),
+            None => self.make_room(state)?,
         }
         let bytes =
             request.offsets.iter().map(|o| records::commit_bytes(&request.group, &o.topic, &o.metadata));
-        if bytes.sum::<usize>() > self.options.commit_bytes_max
-            || state.offsets_bytes() >= self.options.offsets_bytes_max
-        {
+        // What a transaction commits is kept beside what it will replace.
+        let is_full = (grows || in_transaction) && state.offsets_bytes() >= self.options.offsets_bytes_max;
+        let too_many = adds && kept_count >= self.options.offsets_per_group_max;
+        if bytes.sum::<usize>() > self.options.commit_bytes_max || is_full || too_many {
             return Err(GroupRefusal::OffsetsTooLarge);
         }
-        let kept = state.groups.get(&*request.group).map_or(0, |group| group.offsets.len());
-        if kept >= self.options.offsets_per_group_max {
-            return Err(GroupRefusal::OffsetsTooLarge);
-        }
-        if let Some(group) = state.groups.get_mut(&*request.group) {
-            group.check_commit(&request.claim, in_transaction, at)?;
-        }
-        state.group(&request.group);
         Ok(())
     }
 
@@ -214,11 +220,8 @@ impl Shared {
             return Err(GroupRefusal::NonEmpty);
         }
         let id = Arc::clone(&found.id);
-        let mut partitions: Vec<(Arc<str>, i32)> =
-            found.offsets.iter().map(|(topic, partition, _)| (Arc::clone(topic), partition)).collect();
-        partitions.extend(state.pending.of_group(&id));
-        partitions.sort();
-        partitions.dedup();
+        let partitions = found.offsets.keys().chain(state.pending.of_group(&id));
+        let partitions = partitions.collect::<BTreeSet<_>>().into_iter().collect();
         let ticket =
             self.remove_offsets(&mut state, &id, partitions, true, &at).map_err(|error| refused(&error))?;
         Ok(ticket.expect("a group's tombstone is always written"))
@@ -322,15 +325,9 @@ fn fetch(state: &State, group: &str, selection: OffsetSelection, require_stable:
         FetchedOffset { topic, partition, offset }
     };
     let Some(topics) = selection else {
-        let mut all: Vec<(Arc<str>, i32)> = offsets
-            .into_iter()
-            .flat_map(|offsets| offsets.iter())
-            .map(|(topic, partition, _)| (Arc::clone(topic), partition))
-            .collect();
+        let mut all: BTreeSet<(Arc<str>, i32)> = offsets.into_iter().flat_map(Offsets::keys).collect();
         if require_stable {
             all.extend(state.pending.of_group(group));
-            all.sort();
-            all.dedup();
         }
         return all.into_iter().map(|(topic, partition)| one(topic, partition)).collect();
     };

@@ -66,6 +66,7 @@ impl Group {
             return Err(GroupRefusal::InconsistentProtocol);
         }
         if let Some(old) = returned {
+            self.check_bytes(&old, request, at)?;
             return Ok(Joining::Returned { old, new: fresh_id });
         }
         if request.member_id.is_empty() {
@@ -78,6 +79,7 @@ impl Group {
             return Ok(Joining::New(Arc::clone(id)));
         }
         let id = self.check_member(&request.member_id, instance_id)?;
+        self.check_bytes(&id, request, at)?;
         Ok(Joining::Known(id))
     }
 
@@ -99,12 +101,21 @@ impl Group {
         // The pending one that comes back has its place already.
         let counted = self.members.len() + self.pending.len();
         let counted = counted - usize::from(self.pending.contains_key(&*request.member_id));
-        let asked: usize = request.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
-        let held: usize = self.members.values().map(Member::bytes).sum();
-        if counted >= at.options.members_max || held + asked > at.options.group_bytes_max {
+        if counted >= at.options.members_max {
             return Err(GroupRefusal::Full);
         }
-        Ok(())
+        self.check_bytes(&request.member_id, request, at)
+    }
+
+    /// Whether there is room for what a member, known or new, says of itself.
+    fn check_bytes(&self, this: &str, request: &JoinRequest, at: &Moment<'_>) -> Result<(), GroupRefusal> {
+        let asked: usize = request.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum();
+        let others = self.members.values().filter(|member| *member.id != *this);
+        let held: usize = others.map(Member::bytes).sum();
+        match held + asked > at.options.group_bytes_max {
+            true => Err(GroupRefusal::Full),
+            false => Ok(()),
+        }
     }
 
     fn add_member(

@@ -216,13 +216,30 @@ fn large_metadata_and_assignments_are_refused() {
     let node = Fixture::with(GroupOptions { group_bytes_max: 1000, ..options() });
     let joined = node.stable_group_of_one(&member("one"));
     let large = vec![("range".to_owned(), Bytes::from(vec![0; 1000]))];
-    assert_eq!(reason(node.join_now(&JoinRequest { protocols: large, ..member("two") })), GroupRefusal::Full);
+    let larger = JoinRequest { protocols: large.clone(), ..member("two") };
+    assert_eq!(reason(node.join_now(&larger)), GroupRefusal::Full);
+    // Nor may a member grow so large when it joins again.
+    let member_id = joined.member_id.to_string();
+    let grown = JoinRequest { protocols: large, member_id, ..member("one") };
+    assert_eq!(reason(node.join_now(&grown)), GroupRefusal::Full);
+    assert_eq!(node.state(), "Stable");
     let (first, second) = node.rejoin_with(&joined, &member("two"));
     let mut waits = node.sync(&second, &[]);
     let mut leads = node.sync(&first, &[(&second.member_id, &"x".repeat(1000))]);
     assert_eq!(look(&mut leads).unwrap(), Err(GroupRefusal::AssignmentTooLarge));
     assert_eq!(look(&mut waits).unwrap(), Err(GroupRefusal::AssignmentTooLarge));
     assert_eq!(node.state(), "PreparingRebalance");
+}
+
+#[test]
+fn ids_that_are_only_given_out_count_among_the_bytes_of_members() {
+    let node = Fixture::with(GroupOptions { members_bytes_max: 150, ..options() });
+    let asks = JoinRequest { member_id_required: true, ..member("one") };
+    assert_eq!(reason(node.join_now(&asks)), GroupRefusal::MemberIdRequired);
+    assert_eq!(reason(node.join_now(&asks)), GroupRefusal::MemberIdRequired);
+    assert_eq!(reason(node.join_now(&asks)), GroupRefusal::Full);
+    node.pass(SESSION_MS);
+    assert_eq!(reason(node.join_now(&asks)), GroupRefusal::MemberIdRequired, "unused ids are forgotten");
 }
 
 #[test]

@@ -132,6 +132,57 @@ fn limits_are_named() {
     assert_eq!(node.offsets("g", false), [(1, 1)]);
     node.commit(commit("g", 2, 1)).unwrap();
     assert_eq!(node.commit(commit("g", 3, 1)), Err(GroupRefusal::OffsetsTooLarge));
+    assert_eq!(node.commit(commit("g", 2, 9)), Ok(vec![Ok(())]), "consumers at work go on");
+    assert_eq!(node.offsets("g", false), [(1, 1), (2, 9)]);
+}
+
+#[test]
+fn a_node_full_of_offsets_takes_those_that_are_no_larger() {
+    let node = Fixture::with(GroupOptions { offsets_bytes_max: 100, ..options() });
+    node.commit(commit("g", 0, 10)).unwrap();
+    assert_eq!(node.commit(commit("g", 1, 1)), Err(GroupRefusal::OffsetsTooLarge));
+    assert_eq!(node.commit(commit("h", 0, 1)), Err(GroupRefusal::OffsetsTooLarge));
+    assert_eq!(node.commit(commit("g", 0, 11)), Ok(vec![Ok(())]));
+    assert_eq!(node.commit(commit("g", 0, 100)), Err(GroupRefusal::OffsetsTooLarge), "longer metadata");
+    let pend = node.settle(node.groups.commit_offsets_in_transaction(7, 0, commit("g", 0, 12)));
+    assert_eq!(pend, Err(GroupRefusal::OffsetsTooLarge), "it is kept beside the other");
+    assert_eq!(node.offsets("g", false), [(0, 11)]);
+}
+
+#[test]
+fn a_refused_commit_makes_no_group() {
+    let node = Fixture::new();
+    let mut large = commit("g", 0, 1);
+    large.offsets[0].metadata = "x".repeat(4097);
+    assert_eq!(node.commit(large), Ok(vec![Err(GroupRefusal::MetadataTooLarge)]));
+    assert_eq!(node.state(), "Dead");
+}
+
+#[test]
+fn a_deleted_topic_takes_its_offsets_along_pending_ones_too() {
+    let node = Fixture::new();
+    node.commit(commit("g", 0, 1)).unwrap();
+    let pend = node.groups.commit_offsets_in_transaction(7, 0, commit("g", 1, 2));
+    node.settle(pend).unwrap();
+    node.groups.topic_deleted("t");
+    while node.log.step() {}
+    node.groups.complete_transaction(7, true);
+    assert_eq!(node.offsets("g", true), []);
+}
+
+/// A tombstone behind it in the log would take it away.
+#[test]
+fn a_commit_on_its_way_keeps_its_offset_from_expiring() {
+    const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+    let node = Fixture::new();
+    node.commit(commit("g", 0, 1)).unwrap();
+    node.clock.advance_ms(WEEK_MS + 1);
+    let mut committing: Waiting<_> = Box::pin(node.groups.commit_offsets(commit("g", 0, 2)));
+    node.groups.tick();
+    while node.log.step() {}
+    assert_eq!(look(&mut committing), Some(Ok(vec![Ok(())])));
+    assert_eq!(node.offsets("g", false), [(0, 2)]);
+    assert_eq!(node.crash().offsets("g", false), [(0, 2)]);
 }
 
 #[test]
