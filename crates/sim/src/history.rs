@@ -1,5 +1,6 @@
 //! Offline checker of what clients saw of a log, after the rules that Jepsen describes for its
-//! Kafka workload: unique values, sends and polls, transactions, and outcomes that may be unknown.
+//! Kafka workload: unique values, sends and polls, transactions, offsets of consumer groups, and outcomes
+//! that may be unknown.
 //!
 //! A history is a file of JSON lines, one [`Event`] each, in the order in which they happened:
 //! an invocation is written before its request leaves, its outcome after its answer has arrived.
@@ -10,14 +11,18 @@
 //! interleave, and that a reader of uncommitted records sees what is later aborted.
 
 mod anomaly;
+mod copies;
 mod event;
 mod facts;
 mod file;
+mod group_offsets;
+mod groups;
 mod lost;
 mod offsets;
 mod order;
 mod polls;
 mod report;
+mod trims;
 mod visibility;
 
 #[cfg(test)]
@@ -50,5 +55,8 @@ fn judge(facts: &Facts) -> Report {
     order::check(facts, &mut report);
     visibility::check(facts, &mut report);
     polls::check(facts, &mut report);
+    group_offsets::check(facts, &mut report);
+    copies::check(facts, &mut report);
+    trims::check(facts, &mut report);
     report
 }

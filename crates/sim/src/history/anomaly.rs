@@ -29,6 +29,26 @@ pub enum Kind {
     NonmonotonicPoll,
     /// A consumer was not given a value between two that it was given.
     PollSkip,
+    /// A group's offset is below one that was committed, or shown, before it was asked for.
+    OffsetWentBack,
+    /// A group's offset is that of a transaction whose commit nobody had asked for.
+    UncommittedOffset,
+    /// A group's offset that nobody had committed.
+    InventedOffset,
+    /// A group's offset lies behind the last stable offset.
+    OffsetBeyondEnd,
+    /// No member of a group was given a value below what the group has committed.
+    GroupSkip,
+    /// A value that a group of copiers has passed has no copy.
+    NotCopied,
+    /// A value has two copies.
+    CopiedTwice,
+    /// A value has a copy, but the offset committed with the copy does not count.
+    CopyWithoutOffset,
+    /// What lay below an acknowledged deletion is there again.
+    DeletedRead,
+    /// A partition that clients delete from begins above all that they asked to be deleted.
+    LostStart,
 }
 
 impl Kind {
@@ -46,6 +66,16 @@ impl Kind {
             Self::PrecommittedRead => "precommitted read",
             Self::NonmonotonicPoll => "nonmonotonic poll",
             Self::PollSkip => "poll skip",
+            Self::OffsetWentBack => "committed offset went back",
+            Self::UncommittedOffset => "uncommitted offset",
+            Self::InventedOffset => "invented offset",
+            Self::OffsetBeyondEnd => "offset beyond the end",
+            Self::GroupSkip => "group skip",
+            Self::NotCopied => "not copied",
+            Self::CopiedTwice => "copied twice",
+            Self::CopyWithoutOffset => "copy without its offset",
+            Self::DeletedRead => "deleted read",
+            Self::LostStart => "lost start",
         }
     }
 }

@@ -58,6 +58,9 @@ pub enum Action {
         /// In order; only in the invocation.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         values: Vec<Value>,
+        /// For each value the one it is a copy of, if it is one; only in the invocation.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        copies: Vec<Value>,
         /// Offset of the first value, if the answer named it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<Offset>,
@@ -72,6 +75,35 @@ pub enum Action {
     },
     /// The consumer's positions were set anew: its next poll may begin anywhere.
     Assign,
+    /// The process has a place in a consumer group: its next poll begins where the group has committed.
+    /// A process belongs to one group for ever.
+    Assigned {
+        /// The group.
+        group: String,
+    },
+    /// Offsets of a group, which count at once or, if the process has an open transaction, with it.
+    CommitOffsets {
+        /// The group.
+        group: String,
+        /// The next offset to read, by partition; only in the invocation.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        offsets: BTreeMap<String, Offset>,
+    },
+    /// What a group has committed, none of it about to be changed by a transaction.
+    FetchOffsets {
+        /// The group.
+        group: String,
+        /// The next offset to read, by partition, -1 for none; only in the answer.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        offsets: BTreeMap<String, Offset>,
+    },
+    /// Deletes what lies below an offset (Kafka's DeleteRecords).
+    Trim {
+        /// `topic-number`.
+        partition: String,
+        /// The lowest offset that stays.
+        offset: Offset,
+    },
     /// The process' transaction begins. A local matter in Kafka, so one line is enough.
     Begin,
     /// The process asks for its transaction to be committed.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use highwater_env::Offset;
 
+use super::groups::Groups;
+use super::trims::Trims;
 use super::{Action, Counts, Event, FullRead, Isolation, Run, Stage, Value};
 
 /// Number of a partition in [`Facts::partitions`].
@@ -27,6 +29,8 @@ pub(super) struct Send {
     pub(super) process: u64,
     pub(super) partition: PartitionIndex,
     pub(super) values: Vec<Value>,
+    /// For each value the one it is a copy of; empty if they are none.
+    pub(super) copies: Vec<Value>,
     pub(super) invoked_at: Line,
     /// `Invoke` while nothing is known.
     pub(super) outcome: Stage,
@@ -40,7 +44,8 @@ pub(super) struct Send {
 pub(super) struct Transaction {
     /// When its commit was first asked for.
     pub(super) commit_invoked_at: Option<Line>,
-    commit: Option<Stage>,
+    /// When and how that was answered.
+    commit: Option<(Line, Stage)>,
     /// Seen by a reader of committed records.
     seen_committed: bool,
 }
@@ -58,11 +63,16 @@ pub(super) enum Fate {
 impl Transaction {
     pub(super) fn fate(&self) -> Fate {
         match (self.commit_invoked_at, self.commit) {
-            (None, _) | (_, Some(Stage::Fail)) => Fate::NotCommitted,
-            (_, Some(Stage::Ok)) => Fate::Committed,
+            (None, _) | (_, Some((_, Stage::Fail))) => Fate::NotCommitted,
+            (_, Some((_, Stage::Ok))) => Fate::Committed,
             _ if self.seen_committed => Fate::Committed,
             _ => Fate::Unknown,
         }
+    }
+
+    /// When its commit was acknowledged.
+    pub(super) fn committed_at(&self) -> Option<Line> {
+        self.commit.filter(|(_, stage)| *stage == Stage::Ok).map(|(line, _)| line)
     }
 }
 
@@ -100,6 +110,8 @@ pub(super) struct Facts {
     pub(super) rides: Vec<Ride>,
     current_ride: HashMap<(u64, PartitionIndex), usize>,
     pub(super) reads: Vec<(PartitionIndex, FullRead)>,
+    pub(super) groups: Groups,
+    pub(super) trims: Trims,
     polled: u64,
     kills: u64,
 }
@@ -109,10 +121,10 @@ impl Facts {
         self.line += 1;
         let Event { op, process, stage, action } = event;
         match action {
-            Action::Send { partition, values, offset } => {
+            Action::Send { partition, values, copies, offset } => {
                 let partition = self.partition(&partition);
                 match stage {
-                    Stage::Invoke => self.sent(op, process, partition, values)?,
+                    Stage::Invoke => self.sent(op, process, partition, (values, copies))?,
                     _ => self.answered(op, stage, offset)?,
                 }
             }
@@ -121,6 +133,26 @@ impl Facts {
             }
             Action::Read(read) if stage == Stage::Ok => self.read(read),
             Action::Assign => self.current_ride.retain(|(of, _), _| *of != process),
+            Action::Assigned { group } => {
+                self.current_ride.retain(|(of, _), _| *of != process);
+                self.groups.joined(process, group).map_err(|what| self.impossible(what))?;
+            }
+            Action::CommitOffsets { group, offsets } => {
+                let offsets = self.by_index(offsets);
+                let transaction = self.open_transaction.get(&process).copied();
+                let commit = (op, stage, self.line);
+                let noted = self.groups.committed(commit, &group, offsets, transaction);
+                noted.map_err(|what| self.impossible(what))?;
+            }
+            Action::FetchOffsets { group, offsets } => {
+                let offsets = self.by_index(offsets);
+                let noted = self.groups.fetched((op, stage, self.line), &group, offsets);
+                noted.map_err(|what| self.impossible(what))?;
+            }
+            Action::Trim { partition, offset } => {
+                let partition = self.partition(&partition);
+                self.trims.asked(partition, stage, offset);
+            }
             Action::Begin if stage != Stage::Fail => self.begun(process, stage),
             Action::Commit => self.committing(process, stage)?,
             // A transaction whose commit nobody asked for is not committed, however its abort went.
@@ -144,13 +176,20 @@ impl Facts {
         self.partitions.len() - 1
     }
 
+    fn by_index(&mut self, offsets: BTreeMap<String, Offset>) -> Vec<(PartitionIndex, Offset)> {
+        offsets.into_iter().map(|(name, offset)| (self.partition(&name), offset)).collect()
+    }
+
     fn sent(
         &mut self,
         op: u64,
         process: u64,
         partition: PartitionIndex,
-        values: Vec<Value>,
+        (values, copies): (Vec<Value>, Vec<Value>),
     ) -> Result<(), HistoryError> {
+        if !copies.is_empty() && copies.len() != values.len() {
+            return Err(self.impossible(format!("{} values, copies of {}", values.len(), copies.len())));
+        }
         let index = self.sends.len();
         for value in &values {
             if self.send_of.insert(*value, index).is_some() {
@@ -161,8 +200,16 @@ impl Facts {
             return Err(self.impossible(format!("op {op} is invoked a second time")));
         }
         let transaction = self.open_transaction.get(&process).copied();
-        let (invoked_at, outcome) = (self.line, Stage::Invoke);
-        self.sends.push(Send { process, partition, values, invoked_at, outcome, offset: None, transaction });
+        self.sends.push(Send {
+            process,
+            partition,
+            values,
+            copies,
+            invoked_at: self.line,
+            outcome: Stage::Invoke,
+            offset: None,
+            transaction,
+        });
         Ok(())
     }
 
@@ -191,7 +238,7 @@ impl Facts {
         if stage == Stage::Invoke {
             transaction.commit_invoked_at.get_or_insert(self.line);
         } else {
-            transaction.commit = Some(stage);
+            transaction.commit = Some((self.line, stage));
             self.open_transaction.remove(&process);
         }
         Ok(())
@@ -217,6 +264,7 @@ impl Facts {
         for (offset, value) in read.records.iter().flat_map(places) {
             self.see(partition, offset, value, read.isolation);
         }
+        self.trims.started(partition, read.start);
         self.reads.push((partition, read));
     }
 
@@ -247,12 +295,31 @@ impl Facts {
         }
     }
 
+    /// Every value that anybody was served, by offset.
+    pub(super) fn known_values(&self) -> BTreeMap<PartitionIndex, BTreeSet<(Offset, Value)>> {
+        let mut known: BTreeMap<PartitionIndex, BTreeSet<(Offset, Value)>> = BTreeMap::new();
+        for seen in &self.seen {
+            known.entry(seen.partition).or_default().insert((seen.offset, seen.value));
+        }
+        known
+    }
+
+    /// Whether such a reader must be given the value.
+    pub(super) fn is_visible(&self, isolation: Isolation, value: Value) -> bool {
+        let Some(send) = self.send_of.get(&value).map(|index| &self.sends[*index]) else { return false };
+        match isolation {
+            Isolation::ReadUncommitted => true,
+            Isolation::ReadCommitted => self.fate(send) == Fate::Committed,
+        }
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let values = |outcomes: &[Stage]| {
             let sends = self.sends.iter().filter(|send| outcomes.contains(&send.outcome));
             sends.map(|send| send.values.len() as u64).sum()
         };
         let fates = |fate| self.transactions.iter().filter(|t| t.fate() == fate).count() as u64;
+        let copies = self.sends.iter().filter(|send| self.fate(send) == Fate::Committed);
         Counts {
             sent: self.send_of.len() as u64,
             acknowledged: values(&[Stage::Ok]),
@@ -261,6 +328,8 @@ impl Facts {
             read: self.seen.len() as u64 - self.polled,
             committed: fates(Fate::Committed),
             aborted: fates(Fate::NotCommitted),
+            copied: copies.map(|send| send.copies.len() as u64).sum(),
+            offsets: self.groups.acknowledged(),
             kills: self.kills,
         }
     }

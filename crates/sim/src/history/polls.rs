@@ -1,14 +1,14 @@
 //! A consumer is given a partition's values in order and leaves none out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use highwater_env::Offset;
 
-use super::facts::{Facts, Fate, PartitionIndex, Ride};
-use super::{Isolation, Kind, Report, Value};
+use super::facts::{Facts, PartitionIndex, Ride};
+use super::{Kind, Report, Value};
 
 pub(super) fn check(facts: &Facts, report: &mut Report) {
-    let known = known_values(facts);
+    let known = facts.known_values();
     let compacted = facts.compacted();
     let mut starts: BTreeMap<PartitionIndex, Offset> = BTreeMap::new();
     for (partition, read) in &facts.reads {
@@ -17,7 +17,7 @@ pub(super) fn check(facts: &Facts, report: &mut Report) {
     }
     for ride in &facts.rides {
         let start = starts.get(&ride.partition).copied().unwrap_or(0);
-        let skipped = |value: Value| is_visible(facts, ride.isolation, value);
+        let skipped = |value: Value| facts.is_visible(ride.isolation, value);
         let known = known.get(&ride.partition).filter(|_| !compacted.contains(&ride.partition));
         for pair in ride.offsets.windows(2) {
             let (before, next) = (pair[0], pair[1]);
@@ -43,22 +43,5 @@ fn check_step(facts: &Facts, ride: &Ride, (before, next): (Offset, Offset), repo
         report.add(Kind::NonmonotonicPoll, || {
             format!("process {process} was given {name} offset {next} after offset {before}")
         });
-    }
-}
-
-/// Every value that anybody was served, by offset.
-fn known_values(facts: &Facts) -> BTreeMap<PartitionIndex, BTreeSet<(Offset, Value)>> {
-    let mut known: BTreeMap<PartitionIndex, BTreeSet<(Offset, Value)>> = BTreeMap::new();
-    for seen in &facts.seen {
-        known.entry(seen.partition).or_default().insert((seen.offset, seen.value));
-    }
-    known
-}
-
-fn is_visible(facts: &Facts, isolation: Isolation, value: Value) -> bool {
-    let Some(send) = facts.send_of.get(&value).map(|index| &facts.sends[*index]) else { return false };
-    match isolation {
-        Isolation::ReadUncommitted => true,
-        Isolation::ReadCommitted => facts.fate(send) == Fate::Committed,
     }
 }

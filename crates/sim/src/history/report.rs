@@ -25,6 +25,10 @@ pub struct Counts {
     pub committed: u64,
     /// Transactions never committed.
     pub aborted: u64,
+    /// Values copied in committed transactions.
+    pub copied: u64,
+    /// Offsets of groups whose commit was acknowledged.
+    pub offsets: u64,
     /// Kills of the node.
     pub kills: u64,
 }
@@ -73,11 +77,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { sent, acknowledged, unknown, polled, read, committed, aborted, kills } = self.counts;
+        let Counts { sent, acknowledged, unknown, polled, read, .. } = self.counts;
+        let Counts { committed, aborted, copied, offsets, kills, .. } = self.counts;
         write!(f, "{kills} kills; {sent} values sent, {acknowledged} acknowledged, {unknown} unknown; ")?;
         write!(
             f,
-            "{committed} transactions committed, {aborted} not; {polled} values polled, {read} read; "
+            "{committed} transactions committed, {aborted} not; {copied} values copied, {offsets} offsets \
+             committed; {polled} values polled, {read} read; "
         )?;
         if self.is_good() {
             return f.write_str("no anomaly");

@@ -1,3 +1,5 @@
+mod groups;
+
 use std::collections::BTreeSet;
 
 use super::*;
@@ -57,7 +59,11 @@ fn judged(history: &str) -> Result<Report, HistoryError> {
 
 /// What is found once each `(old, new)` has been replaced in the good history.
 fn planted(replacements: &[(&str, &str)]) -> BTreeSet<&'static str> {
-    let mut history = GOOD.to_owned();
+    planted_in(GOOD, replacements)
+}
+
+fn planted_in(good: &str, replacements: &[(&str, &str)]) -> BTreeSet<&'static str> {
+    let mut history = good.to_owned();
     for (old, new) in replacements {
         assert_eq!(history.matches(old).count(), 1, "{old} is there once");
         history = history.replace(old, new);
