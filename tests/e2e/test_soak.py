@@ -1,7 +1,8 @@
 """kill -9 at random moments under producers and consumers that live on over the kills.
 
 The short form of `make soak`: the program `highwater-soak` (crates/sim) keeps the history outside of
-the node and judges it: lost, duplicated, reordered, aborted read, hole, offset reuse.
+the node and judges it: lost, duplicated, reordered, aborted read, hole, offset reuse; offsets of
+consumer groups that went back, values copied twice or not at all.
 """
 import os
 import subprocess

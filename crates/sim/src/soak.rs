@@ -6,30 +6,47 @@
 //!
 //! What it cannot show: that the data reached the disk, for the page cache outlives a killed process.
 
+mod arguments;
 mod client;
 mod consumer;
+mod copier;
+mod directory;
+mod group_client;
+mod member;
 mod node;
 mod producer;
+mod reader;
 mod records;
 mod stage;
 mod transactional;
+mod trimmer;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use highwater_env::{Clock, Disk, Entropy, RealDisk, SeededEntropy, SystemClock};
+use anyhow::{Context, Result, bail, ensure};
+use highwater_env::{Clock, Entropy, SeededEntropy, SystemClock};
 
 use crate::history::{Action, Isolation, Report, Stage as Outcome, check, read_file};
 use consumer::DIRECTOR;
+use copier::COPIERS;
+use directory::Directory;
 use node::{Node, Program};
+use reader::READERS;
 use stage::{Stage, Turn};
 use transactional::Identity;
 
+pub use arguments::{Command, HELP, parse};
+
+/// Where producers write and everyone reads.
 const TOPIC: &str = "soak";
-const HISTORY_FILE: &str = "history.jsonl";
+/// Where copiers write.
+const COPIES_TOPIC: &str = "soak-copies";
 /// Of a hundred rounds, how many kill the node a second time, while it recovers.
 const KILLED_IN_RECOVERY_OF_100: u64 = 10;
 
@@ -52,6 +69,11 @@ pub struct SoakOptions {
     pub producers: usize,
     /// Transactional producers, every other one in the second version of the protocol.
     pub transactional: usize,
+    /// Members of a group that copy what they read in transactions with their offsets, every other one in
+    /// the second version of the protocol.
+    pub copiers: usize,
+    /// Members of a group that commit their offsets plainly.
+    pub readers: usize,
     /// A node is killed at most this many ms after it became ready.
     pub kill_after_ms_max: u64,
 }
@@ -68,12 +90,14 @@ pub struct Outcomes {
 /// Runs a soak, reporting to `out`.
 ///
 /// # Errors
-/// If the node does not start, a client fails or is stuck, or the history cannot be kept.
+/// If the directory is not one to go on with, the node does not start, a client fails or is stuck, or the
+/// history cannot be kept.
 pub fn run(options: &SoakOptions, out: &mut impl Write) -> Result<Outcomes> {
-    RealDisk.create_dir_all(&options.dir)?;
-    let history = options.dir.join(HISTORY_FILE);
-    let (stage, rounds) = Stage::open(&history, TOPIC, options.partitions, options.seed)?;
-    let program = Program { path: node::find_program()?, data_dir: options.dir.join("data"), kafka_port: 0 };
+    let path = node::find_program()?;
+    let directory = Directory::open(options)?;
+    let (history, data_dir) = (directory.history(), directory.data());
+    let (stage, rounds) = Stage::open(&history, options.partitions, options.seed)?;
+    let program = Program { path, data_dir, kafka_port: 0 };
     let entropy = SeededEntropy::new(options.seed ^ rounds);
     let mut director = Director { options, stage: &stage, program, entropy, rounds, history };
     std::thread::scope(|scope| {
@@ -81,10 +105,17 @@ pub fn run(options: &SoakOptions, out: &mut impl Write) -> Result<Outcomes> {
             scope.spawn(|| client(&stage, "producer", || producer::run(&stage)));
         }
         for number in 0..options.transactional {
-            let (stage, identity) =
-                (&stage, Identity { id: format!("soak-{number}"), second: number % 2 == 1 });
+            let (stage, identity) = (&stage, identity("soak", TOPIC, number));
             scope.spawn(move || client(stage, &identity.id, || transactional::run(stage, &identity)));
         }
+        for number in 0..options.copiers {
+            let (stage, identity) = (&stage, identity("soak-copier", COPIES_TOPIC, number));
+            scope.spawn(move || client(stage, &identity.id, || copier::run(stage, &identity)));
+        }
+        for _ in 0..options.readers {
+            scope.spawn(|| client(&stage, "member of the readers", || reader::run(&stage)));
+        }
+        scope.spawn(|| client(&stage, "trimmer", || trimmer::run(&stage)));
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             let stage = &stage;
             scope.spawn(move || client(stage, "consumer", || consumer::run(stage, isolation)));
@@ -93,6 +124,10 @@ pub fn run(options: &SoakOptions, out: &mut impl Write) -> Result<Outcomes> {
         stage.set_turn(Turn::Stop);
         done
     })
+}
+
+fn identity(name: &str, topic: &'static str, number: usize) -> Identity {
+    Identity { id: format!("{name}-{number}"), topic, second: number % 2 == 1 }
 }
 
 fn client(stage: &Stage, name: &str, work: impl FnOnce() -> Result<()>) {
@@ -117,6 +152,7 @@ impl Director<'_> {
         let mut node = self.start()?;
         let mut connection = self.stage.connect().context("the node is gone")?;
         connection.create_topic(TOPIC, self.options.partitions)?;
+        connection.create_topic(COPIES_TOPIC, self.options.partitions)?;
         drop(connection);
         let mut slowest_start = Duration::ZERO;
         loop {
@@ -169,9 +205,20 @@ impl Director<'_> {
     /// Lets the clients finish, reads everything, and judges the whole history from its file.
     fn judge(&self) -> Result<Report> {
         self.stage.set_turn(Turn::Rest);
-        let producers = self.options.producers + self.options.transactional;
-        self.stage.wait_for_rest(producers + 2)?;
-        consumer::read_all(self.stage)?;
+        let SoakOptions { producers, transactional, copiers, readers, .. } = self.options;
+        let (consumers, trimmers) = (2, 1);
+        self.stage.wait_for_rest(producers + transactional + copiers + readers + consumers + trimmers)?;
+        for topic in [TOPIC, COPIES_TOPIC] {
+            consumer::read_all(self.stage, topic)?;
+        }
+        let partitions: Vec<i32> = (0..self.options.partitions).collect();
+        for group in [COPIERS, READERS] {
+            let found = member::fetch_offsets(self.stage, DIRECTOR, group, &partitions, &mut None)?;
+            ensure!(
+                found.is_some(),
+                "a transaction with offsets of {group} is open though all its members rest"
+            );
+        }
         let mut failure = None;
         let events = read_file(&self.history)?;
         let report = check(events.map_while(|event| event.map_err(|error| failure = Some(error)).ok()))?;

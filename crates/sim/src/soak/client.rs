@@ -20,9 +20,15 @@ const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 /// Kafka's error codes that mean something here.
 pub(super) mod code {
     pub(crate) const NONE: i16 = 0;
+    pub(crate) const OFFSET_OUT_OF_RANGE: i16 = 1;
+    pub(crate) const ILLEGAL_GENERATION: i16 = 22;
+    pub(crate) const UNKNOWN_MEMBER_ID: i16 = 25;
+    pub(crate) const REBALANCE_IN_PROGRESS: i16 = 27;
     pub(crate) const TOPIC_ALREADY_EXISTS: i16 = 36;
     pub(crate) const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
     pub(crate) const CONCURRENT_TRANSACTIONS: i16 = 51;
+    pub(crate) const MEMBER_ID_REQUIRED: i16 = 79;
+    pub(crate) const UNSTABLE_OFFSET_COMMIT: i16 = 88;
     /// "Try again": unknown topic, no leader yet, timed out, coordinator loading or not there, an
     /// earlier batch of the same window was refused, disk full.
     pub(crate) const RETRIABLE: &[i16] = &[3, 5, 6, 7, 14, 15, 16, 45, CONCURRENT_TRANSACTIONS, 56, 89];
@@ -102,7 +108,8 @@ impl Connection {
         Ok(answer)
     }
 
-    fn call(&mut self, key: i16, version: i16, body: &Body) -> Result<Answer> {
+    /// Sends a request and reads its answer.
+    pub(super) fn call(&mut self, key: i16, version: i16, body: &Body) -> Result<Answer> {
         self.send(key, version, body)?;
         self.receive(body.is_flexible())
     }
@@ -263,6 +270,35 @@ impl Connection {
             }
         }
         Ok(fetched)
+    }
+}
+
+impl Connection {
+    /// ListOffsets, version 1: where the partition begins.
+    pub(super) fn earliest_offset(&mut self, topic: &str, partition: i32) -> Result<Offset> {
+        const EARLIEST: i64 = -2;
+        let mut body = Body::classic();
+        body.i32(-1).array(1).text(Some(topic)).array(1).i32(partition).i64(EARLIEST);
+        let mut answer = self.call(2, 1, &body)?;
+        ensure!(answer.array()? == 1, "one topic was asked for");
+        answer.text()?;
+        ensure!(answer.array()? == 1 && answer.i32()? == partition, "one partition was asked for");
+        let (code, _timestamp, offset) = (answer.i16()?, answer.i64()?, answer.i64()?);
+        ensure!(code == code::NONE, "start of {topic} partition {partition}: error code {code}");
+        Ok(offset)
+    }
+
+    /// DeleteRecords, version 1: Kafka's error code.
+    pub(super) fn delete_records(&mut self, topic: &str, partition: i32, below: Offset) -> Result<i16> {
+        let mut body = Body::classic();
+        body.array(1).text(Some(topic)).array(1).i32(partition).i64(below).i32(PRODUCE_TIMEOUT_MS);
+        let mut answer = self.call(21, 1, &body)?;
+        answer.i32()?;
+        ensure!(answer.array()? == 1, "one topic was asked for");
+        answer.text()?;
+        ensure!(answer.array()? == 1 && answer.i32()? == partition, "one partition was asked for");
+        let _low_watermark = answer.i64()?;
+        answer.i16()
     }
 }
 

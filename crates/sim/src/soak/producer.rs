@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use highwater_env::{Entropy, SeededEntropy};
 
+use super::TOPIC;
 use super::client::{Connection, Produced, ProducerId, code};
 use super::records::encode;
-use super::stage::Stage;
+use super::stage::{Stage, partition_name};
 use super::transactional::Identity;
 use crate::history::{Action, Stage as Outcome, Value};
 
@@ -33,6 +34,7 @@ pub(super) struct Batch {
 
 /// A producer with one identity.
 pub(super) struct Session {
+    pub(super) topic: &'static str,
     pub(super) process: u64,
     pub(super) producer: ProducerId,
     /// The next sequence, by partition.
@@ -42,7 +44,8 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(stage: &Stage, producer: ProducerId, transactional: Option<Identity>) -> Self {
-        Self { process: stage.new_process(), producer, sequences: HashMap::new(), transactional }
+        let topic = transactional.as_ref().map_or(TOPIC, |identity| identity.topic);
+        Self { topic, process: stage.new_process(), producer, sequences: HashMap::new(), transactional }
     }
 
     pub(super) fn transactional_id(&self) -> Option<&str> {
@@ -65,12 +68,29 @@ impl Session {
     /// A batch of fresh values, written down as about to be sent.
     pub(super) fn batch(&mut self, stage: &Stage, entropy: &SeededEntropy, partition: i32) -> Result<Batch> {
         let values = stage.new_values(entropy);
+        self.batch_of(stage, partition, &values, Vec::new())
+    }
+
+    /// A batch of copies of these values, written down as about to be sent.
+    pub(super) fn copies(&mut self, stage: &Stage, partition: i32, of: Vec<Value>) -> Result<Batch> {
+        let values = stage.new_small_values(of.len());
+        self.batch_of(stage, partition, &values, of)
+    }
+
+    fn batch_of(
+        &mut self,
+        stage: &Stage,
+        partition: i32,
+        values: &[(Value, usize)],
+        copies: Vec<Value>,
+    ) -> Result<Batch> {
         let sequence = self.sequences.entry(partition).or_insert(0);
-        let bytes = encode(stage.now_ms(), self.producer, *sequence, self.transactional.is_some(), &values);
+        let bytes = encode(stage.now_ms(), self.producer, *sequence, self.transactional.is_some(), values);
         *sequence = sequence.wrapping_add(i32::try_from(values.len())?) & i32::MAX;
         let op = stage.new_op();
-        let values: Vec<Value> = values.into_iter().map(|(value, _)| value).collect();
-        let send = Action::Send { partition: stage.partition_name(partition), values, offset: None };
+        let values: Vec<Value> = values.iter().map(|(value, _)| *value).collect();
+        let name = partition_name(self.topic, partition);
+        let send = Action::Send { partition: name, values, copies, offset: None };
         stage.record(op, self.process, Outcome::Invoke, send)?;
         Ok(Batch { op, partition, bytes })
     }
@@ -83,8 +103,9 @@ impl Session {
         outcome: Outcome,
         offset: Option<i64>,
     ) -> Result<()> {
-        let partition = stage.partition_name(batch.partition);
-        stage.record(batch.op, self.process, outcome, Action::Send { partition, values: Vec::new(), offset })
+        let partition = partition_name(self.topic, batch.partition);
+        let send = Action::Send { partition, values: Vec::new(), copies: Vec::new(), offset };
+        stage.record(batch.op, self.process, outcome, send)
     }
 
     /// Settles what the answer acknowledges, and keeps what must be sent again, in order.
@@ -221,7 +242,7 @@ fn attempt(
     for request in window.iter() {
         let batches: Vec<(i32, &[u8])> =
             request.iter().map(|batch| (batch.partition, &batch.bytes[..])).collect();
-        let body = Connection::produce_body(second, session.transactional_id(), &stage.topic, &batches);
+        let body = Connection::produce_body(second, session.transactional_id(), session.topic, &batches);
         if connection.send_produce(&body).is_err() {
             break;
         }

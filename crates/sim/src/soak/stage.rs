@@ -36,7 +36,7 @@ struct State {
 
 /// The shared state.
 pub(super) struct Stage {
-    pub(super) topic: String,
+    /// Of each topic.
     pub(super) partitions: i32,
     state: Mutex<State>,
     changed: Condvar,
@@ -51,7 +51,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Goes on with a history, or begins one. With it: how many kills it holds.
-    pub(super) fn open(path: &Path, topic: &str, partitions: i32, seed: u64) -> Result<(Self, u64)> {
+    pub(super) fn open(path: &Path, partitions: i32, seed: u64) -> Result<(Self, u64)> {
         let recorder = Recorder::open(path)?;
         let (mut op, mut process, mut value, mut kills) = (0, 0, 0, 0);
         for event in read_file(path)? {
@@ -66,7 +66,6 @@ impl Stage {
         }
         let state = State { turn: Turn::Rest, resting: 0, failure: None, node: None };
         let stage = Self {
-            topic: topic.to_owned(),
             partitions,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -112,8 +111,14 @@ impl Stage {
         (first..first + count).map(|value| (value, padding(&value) as usize)).collect()
     }
 
-    pub(super) fn partition_name(&self, partition: i32) -> String {
-        format!("{}-{partition}", self.topic)
+    /// So many fresh values, without a padding.
+    pub(super) fn new_small_values(&self, count: usize) -> Vec<(Value, usize)> {
+        let first = self.next_value.fetch_add(count as u64, Ordering::Relaxed);
+        (first..).take(count).map(|value| (value, 0)).collect()
+    }
+
+    pub(super) fn some_partition(&self, entropy: &SeededEntropy) -> i32 {
+        i32::try_from(entropy.below(self.partitions.unsigned_abs().into())).expect("one of an i32's worth")
     }
 
     pub(super) fn record(&self, op: u64, process: u64, stage: Outcome, action: Action) -> Result<()> {
@@ -190,6 +195,18 @@ impl Stage {
         drop(self.changed.wait_timeout_while(state, wait, |state| state.turn == Turn::Go));
     }
 
+    /// Asks over a connection that is kept unless it breaks. None if it broke, or when it is time to end.
+    pub(super) fn ask<T>(
+        &self,
+        connection: &mut Option<Connection>,
+        call: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Option<T> {
+        let mut open = connection.take().or_else(|| self.connect())?;
+        let answer = call(&mut open).ok()?;
+        *connection = Some(open);
+        Some(answer)
+    }
+
     /// Connects to the node, waiting for it to be there. None when it is time to end.
     pub(super) fn connect(&self) -> Option<Connection> {
         loop {
@@ -207,4 +224,9 @@ impl Stage {
             drop(wait);
         }
     }
+}
+
+/// A partition's name in the history.
+pub(super) fn partition_name(topic: &str, partition: i32) -> String {
+    format!("{topic}-{partition}")
 }

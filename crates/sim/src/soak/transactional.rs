@@ -23,10 +23,11 @@ const PAUSE_MS_MAX: u64 = 25;
 const RETRY_MS: u64 = 10;
 const RETRIES_MAX: u32 = 2_000;
 
-/// Whose transactions, in which version of the protocol.
+/// Whose transactions, where to, in which version of the protocol.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) id: String,
+    pub(super) topic: &'static str,
     /// The second version: Produce adds partitions, EndTxn raises the epoch.
     pub(super) second: bool,
 }
@@ -61,7 +62,11 @@ pub(super) fn run(stage: &Stage, identity: &Identity) -> Result<()> {
 }
 
 /// Takes the id over; what was open under it is aborted. None when it is time to end.
-fn begin(stage: &Stage, identity: &Identity, connection: &mut Option<Connection>) -> Result<Option<Session>> {
+pub(super) fn begin(
+    stage: &Stage,
+    identity: &Identity,
+    connection: &mut Option<Connection>,
+) -> Result<Option<Session>> {
     for _ in 0..RETRIES_MAX {
         let Some(mut open) = connection.take().or_else(|| stage.connect()) else { return Ok(None) };
         let Ok(answer) = open.init_producer(Some(&identity.id)) else { continue };
@@ -76,7 +81,7 @@ fn begin(stage: &Stage, identity: &Identity, connection: &mut Option<Connection>
 }
 
 /// Whether a transaction came to its end.
-enum Ended {
+pub(super) enum Ended {
     Yes,
     /// The session is given up.
     Unknown,
@@ -113,11 +118,12 @@ fn transact(
         stage.record(stage.new_op(), session.process, Outcome::Ok, Action::Abort)?;
         return Ok(Ended::Yes);
     }
-    end(stage, entropy, session, connection)
+    let commit = entropy.below(100) < COMMITTED_OF_100;
+    end(stage, entropy, session, commit, connection)
 }
 
 /// Adds partitions to the transaction, as the first version does; false if the node is gone for good.
-fn add_partitions(
+pub(super) fn add_partitions(
     stage: &Stage,
     session: &Session,
     partitions: &[i32],
@@ -132,7 +138,7 @@ fn add_partitions(
     let id = session.transactional_id().context("a transactional producer has an id")?;
     for _ in 0..RETRIES_MAX {
         let Some(mut open) = connection.take().or_else(|| stage.connect()) else { return Ok(false) };
-        let Ok(codes) = open.add_partitions(id, session.producer, &stage.topic, &partitions) else {
+        let Ok(codes) = open.add_partitions(id, session.producer, session.topic, &partitions) else {
             continue;
         };
         *connection = Some(open);
@@ -146,13 +152,13 @@ fn add_partitions(
 }
 
 /// Commits or aborts, asking again over every crash.
-fn end(
+pub(super) fn end(
     stage: &Stage,
     entropy: &SeededEntropy,
     session: &mut Session,
+    commit: bool,
     connection: &mut Option<Connection>,
 ) -> Result<Ended> {
-    let commit = entropy.below(100) < COMMITTED_OF_100;
     let action = if commit { Action::Commit } else { Action::Abort };
     let op = stage.new_op();
     stage.record(op, session.process, Outcome::Invoke, action.clone())?;
@@ -190,12 +196,12 @@ fn write_as_zombie(
 ) -> Result<()> {
     zombie.process = stage.new_process();
     stage.record(stage.new_op(), zombie.process, Outcome::Ok, Action::Begin)?;
-    let partition = i32::try_from(entropy.below(stage.partitions.unsigned_abs().into()))?;
+    let partition = stage.some_partition(entropy);
     let batch = zombie.batch(stage, entropy, partition)?;
     let Some(mut open) = connection.take().or_else(|| stage.connect()) else { return Ok(()) };
     let second = zombie.is_second();
     let batches = [(partition, &batch.bytes[..])];
-    let body = Connection::produce_body(second, zombie.transactional_id(), &stage.topic, &batches);
+    let body = Connection::produce_body(second, zombie.transactional_id(), zombie.topic, &batches);
     let answered = open.send_produce(&body).and_then(|()| open.receive_produce(second));
     let Ok(answers) = answered else { return zombie.settle(stage, &batch, Outcome::Info, None) };
     *connection = Some(open);

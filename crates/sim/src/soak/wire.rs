@@ -52,6 +52,7 @@ impl Body {
         if self.flexible { self.unsigned(len as u64 + 1) } else { self.i32(len as i32) }
     }
 
+    /// Bytes, as records are.
     pub(super) fn records(&mut self, records: &[u8]) -> &mut Self {
         self.array(records.len());
         self.put(records)
