@@ -1,7 +1,11 @@
 //! Several transactional producers over a log on a disk that forgets: writes, commits, aborts,
 //! takeovers and timeouts interleaved at random, the power cut at a random call, the node opened
 //! again, and lost answers asked for again. A reader of committed records must see all of a
-//! transaction or nothing, once, in order. `HIGHWATER_TRANSACTION_SEEDS=<n>` runs more seeds.
+//! transaction or nothing, once, in order, and so must whoever asks for the offsets of a consumer group that
+//! it commits; offsets committed plainly are there once they were acknowledged.
+//! `HIGHWATER_TRANSACTION_SEEDS=<n>` runs more seeds.
+
+mod offsets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -37,6 +41,10 @@ enum Fate {
 
 struct Transaction {
     fate: Fate,
+    /// Number of its client.
+    client: usize,
+    /// The last offset it commits for its client's partition.
+    offset: Option<i64>,
     /// Partition and value of every write, in order.
     writes: Vec<(i32, String)>,
 }
@@ -48,6 +56,7 @@ struct Client {
     identity: Option<ProducerIdentity>,
     sequences: BTreeMap<i32, i32>,
     added: BTreeSet<i32>,
+    offsets_added: bool,
     /// Its open transaction.
     open: Option<usize>,
     /// Whether it has writes in flight.
@@ -68,6 +77,9 @@ struct Run {
     clock: Arc<ManualClock>,
     clients: Vec<Client>,
     transactions: Vec<Transaction>,
+    /// Offsets that are committed plainly, by partition.
+    plain: Vec<offsets::Plain>,
+    next_offset: i64,
     committed_seen: usize,
 }
 
@@ -110,6 +122,7 @@ impl Run {
             identity: None,
             sequences: BTreeMap::new(),
             added: BTreeSet::new(),
+            offsets_added: false,
             open: None,
             unsure: false,
             unanswered: None,
@@ -119,6 +132,8 @@ impl Run {
             clock: Arc::new(ManualClock::at(1_000_000)),
             clients: (0..PRODUCERS).map(client).collect(),
             transactions: Vec::new(),
+            plain: (0..PARTITIONS).map(|_| offsets::Plain::default()).collect(),
+            next_offset: 0,
             committed_seen: 0,
             entropy,
         }
@@ -153,6 +168,7 @@ impl Run {
             self.take_over(&node, index)?;
         }
         self.check(&node, false)?;
+        self.check_stable(&node)?;
         match node.log.open_transactions().is_empty() {
             true => Ok(self.committed_seen),
             false => Err(format!("left open: {:?}", node.log.open_transactions())),
@@ -169,8 +185,10 @@ impl Run {
             return self.take_over(node, index);
         }
         match self.entropy.below(100) {
-            0..60 => self.write(node, index),
-            60..78 => self.end(node, index, TransactionResult::Commit),
+            0..50 => self.write(node, index),
+            50..58 => self.commit_in_transaction(node, index),
+            58..64 => self.commit_plainly(node),
+            64..78 => self.end(node, index, TransactionResult::Commit),
             78..86 => self.end(node, index, TransactionResult::Abort),
             86..90 => self.take_over(node, index),
             90..96 => {
@@ -194,6 +212,7 @@ impl Run {
                 client.identity = Some(identity);
                 client.sequences.clear();
                 client.added.clear();
+                client.offsets_added = false;
                 (client.unanswered, client.unsure) = (None, false);
                 if let Some(open) = client.open.take() {
                     let fate = &mut self.transactions[open].fate;
@@ -230,11 +249,8 @@ impl Run {
                 Err(error) => return self.failed(node, index, &error),
             }
         }
+        let open = self.begun(index);
         let client = &mut self.clients[index];
-        let open = *client.open.get_or_insert_with(|| {
-            self.transactions.push(Transaction { fate: Fate::Open, writes: Vec::new() });
-            self.transactions.len() - 1
-        });
         let value = format!("{open}.{}", self.transactions[open].writes.len());
         let sequence = client.sequences.get(&partition).copied().unwrap_or(0);
         let appended = transactions.append(&client.id, client.version, tp, batch(identity, sequence, &value));
@@ -250,6 +266,15 @@ impl Run {
             }
             Err(error) => self.failed(node, index, &error),
         }
+    }
+
+    /// The client's open transaction; begun if there is none.
+    fn begun(&mut self, index: usize) -> usize {
+        *self.clients[index].open.get_or_insert_with(|| {
+            let (fate, client) = (Fate::Open, index);
+            self.transactions.push(Transaction { fate, client, offset: None, writes: Vec::new() });
+            self.transactions.len() - 1
+        })
     }
 
     fn end(&mut self, node: &Node, index: usize, result: TransactionResult) -> Result<(), String> {
@@ -275,6 +300,7 @@ impl Run {
                 }
                 client.identity = Some(next);
                 client.added.clear();
+                client.offsets_added = false;
                 (client.open, client.unanswered) = (None, None);
                 self.transactions[open].fate = match result {
                     TransactionResult::Commit => Fate::Committed,
@@ -300,7 +326,9 @@ impl Run {
     fn failed(&mut self, node: &Node, index: usize, error: &TransactionError) -> Result<(), String> {
         match error {
             TransactionError::Concurrent => self.settle(node),
-            TransactionError::Append(_) | TransactionError::Fenced { .. } => self.gave_up(index),
+            TransactionError::Append(_) | TransactionError::Topic(_) | TransactionError::Fenced { .. } => {
+                self.gave_up(index)
+            }
             other => Err(format!("{} writes: {other}", self.clients[index].id)),
         }
     }
@@ -339,6 +367,7 @@ impl Run {
             }
         }
         self.committed_seen = 0;
+        let mut counts: Vec<offsets::Counts> = Vec::new();
         for (number, transaction) in self.transactions.iter().enumerate() {
             let times = |(_, value): &(i32, String)| seen.remove(value).unwrap_or(0);
             let times: Vec<usize> = transaction.writes.iter().map(times).collect();
@@ -356,7 +385,15 @@ impl Run {
                 ));
             }
             self.committed_seen += usize::from(all && !times.is_empty());
+            counts.push(match (transaction.fate, times.is_empty()) {
+                (Fate::Unknown, true) => offsets::Counts::Perhaps,
+                _ if all && transaction.fate != Fate::Open && transaction.fate != Fate::Aborted => {
+                    offsets::Counts::Yes
+                }
+                _ => offsets::Counts::No,
+            });
         }
+        self.check_offsets(node, &counts)?;
         match seen.is_empty() {
             true => Ok(()),
             false => Err(format!("never written, or given up, and seen: {seen:?}")),
