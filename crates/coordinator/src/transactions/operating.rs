@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use highwater_log::{Marker, MarkerKind, OpenTransaction, Ticket};
+use highwater_log::{Marker, MarkerKind, OpenTransaction};
 
 use super::{COORDINATOR_EPOCH, Entry, PendingChange, TransactionError, Transactions};
 
@@ -45,17 +45,19 @@ impl Transactions {
         open.into_iter().filter(|open| !owned(open)).collect()
     }
 
-    /// Aborts a hanging transaction. It is gone once the ticket says that its marker is durable.
+    /// Aborts a hanging transaction, and waits until its marker is durable.
     ///
     /// # Errors
-    /// If the log refuses it.
-    pub fn abort_hanging(&self, hanging: &OpenTransaction) -> Result<Ticket, TransactionError> {
+    /// If the log refuses or loses it.
+    pub fn abort_hanging(&self, hanging: &OpenTransaction) -> Result<(), TransactionError> {
         let marker = Marker {
             kind: MarkerKind::Abort,
             producer_id: hanging.producer_id,
             producer_epoch: hanging.producer_epoch,
             coordinator_epoch: COORDINATOR_EPOCH,
         };
-        self.write_marker(hanging.tp, marker)
+        self.write_marker(hanging.tp, marker)?.wait()?;
+        self.marker_written(hanging.tp, marker);
+        Ok(())
     }
 }

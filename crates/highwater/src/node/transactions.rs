@@ -79,9 +79,8 @@ pub(super) fn abort_hanging(
     let tp = topics.get(topic).ok_or_else(not_found)?.partition(partition);
     let hanging = transactions.hanging();
     let found = hanging.iter().find(|one| one.tp == tp && one.producer_id == producer_id);
-    let ticket = transactions.abort_hanging(found.ok_or_else(not_found)?);
-    let durable = ticket.and_then(|ticket| Ok(ticket.wait()?));
-    durable.map_err(|error| refused(&name, error))
+    let aborted = transactions.abort_hanging(found.ok_or_else(not_found)?);
+    aborted.map_err(|error| refused(&name, error))
 }
 
 fn refused(id: &str, error: TransactionError) -> NodeError {

@@ -33,7 +33,7 @@ fn a_transaction_of_nobody_is_found_and_aborted() {
     let hanging = node.transactions.hanging();
     assert_eq!(hanging.len(), 1);
     assert_eq!((hanging[0].tp, hanging[0].producer_id, hanging[0].first_offset), (node.tp(1), 77, 0));
-    node.transactions.abort_hanging(&hanging[0]).unwrap().wait().unwrap();
+    node.transactions.abort_hanging(&hanging[0]).unwrap();
     assert_eq!((node.transactions.hanging(), node.committed(1)), (vec![], vec![]));
     node.end("t", Two, producer, Commit).unwrap();
     assert_eq!(node.committed(0), ["mine"]);

@@ -26,16 +26,7 @@ impl Node {
         producer: ProducerIdentity,
         offset: i64,
     ) -> Result<(), TransactionError> {
-        let offset = OffsetCommit {
-            topic: "orders".into(),
-            partition: 0,
-            offset,
-            leader_epoch: -1,
-            metadata: String::new(),
-        };
-        let claim = MemberClaim { generation: -1, ..MemberClaim::default() };
-        let request = CommitRequest { group: "g".to_owned(), claim, retention: None, offsets: vec![offset] };
-        let committing = self.transactions.commit_offsets("t", version, producer, request)?;
+        let committing = self.transactions.commit_offsets("t", version, producer, request(offset))?;
         assert_eq!(self.run(committing).unwrap(), [Ok(())]);
         Ok(())
     }
@@ -51,6 +42,13 @@ impl Node {
         let unstable = matches!(of(true), Err(GroupRefusal::Unstable));
         (of(false).unwrap().map(|kept| kept.offset), unstable)
     }
+}
+
+/// Commits an offset for group `g`, in the name of no member.
+fn request(offset: i64) -> CommitRequest {
+    let offset = OffsetCommit { topic: "orders".into(), offset, leader_epoch: -1, ..OffsetCommit::default() };
+    let claim = MemberClaim { generation: -1, ..MemberClaim::default() };
+    CommitRequest { group: "g".to_owned(), claim, retention: None, offsets: vec![offset] }
 }
 
 #[test]
@@ -90,6 +88,18 @@ fn a_takeover_drops_the_offsets_of_who_is_fenced() {
     let zombie = node.init("t");
     node.commit_offset(Two, zombie, 5).unwrap();
     node.init("t");
+    assert_eq!(node.offset(), (None, false));
+    assert_eq!(node.crash().offset(), (None, false));
+}
+
+#[test]
+fn an_operator_drops_the_offsets_of_a_transaction_of_nobody() {
+    let node = Node::new();
+    let groups = &node.transactions.0.groups;
+    node.run(groups.commit_offsets_in_transaction(77, 3, request(5))).unwrap();
+    assert_eq!(node.offset(), (None, true));
+    let hanging = node.transactions.hanging();
+    node.transactions.abort_hanging(&hanging[0]).unwrap();
     assert_eq!(node.offset(), (None, false));
     assert_eq!(node.crash().offset(), (None, false));
 }
