@@ -86,6 +86,12 @@ pub(super) struct Seen {
     pub(super) line: Line,
 }
 
+/// Where a value was seen first, and whether by readers of everything and of what is committed.
+struct FirstSeen {
+    place: (PartitionIndex, Offset),
+    by: [bool; 2],
+}
+
 /// One consumer's run over one partition, between two assignments.
 #[derive(Debug)]
 pub(super) struct Ride {
@@ -106,13 +112,16 @@ pub(super) struct Facts {
     send_by_op: HashMap<u64, usize>,
     pub(super) transactions: Vec<Transaction>,
     open_transaction: HashMap<u64, usize>,
+    /// Each value at each place, once for each kind of readers.
     pub(super) seen: Vec<Seen>,
+    first_seen: HashMap<Value, FirstSeen>,
     pub(super) rides: Vec<Ride>,
     current_ride: HashMap<(u64, PartitionIndex), usize>,
     pub(super) reads: Vec<(PartitionIndex, FullRead)>,
     pub(super) groups: Groups,
     pub(super) trims: Trims,
     polled: u64,
+    read: u64,
     kills: u64,
 }
 
@@ -262,13 +271,21 @@ impl Facts {
     fn read(&mut self, read: FullRead) {
         let partition = self.partition(&read.partition);
         for (offset, value) in read.records.iter().flat_map(places) {
+            self.read += 1;
             self.see(partition, offset, value, read.isolation);
         }
         self.trims.started(partition, read.start);
         self.reads.push((partition, read));
     }
 
+    /// A value that is seen again in its place says nothing new: full reads repeat all that was read before.
     fn see(&mut self, partition: PartitionIndex, offset: Offset, value: Value, isolation: Isolation) {
+        let place = (partition, offset);
+        let first = self.first_seen.entry(value).or_insert(FirstSeen { place, by: [false; 2] });
+        let by = &mut first.by[usize::from(isolation == Isolation::ReadCommitted)];
+        if first.place == place && std::mem::replace(by, true) {
+            return;
+        }
         self.seen.push(Seen { partition, offset, value, isolation, line: self.line });
         if isolation == Isolation::ReadCommitted
             && let Some(transaction) = self.send_of.get(&value).and_then(|send| self.sends[*send].transaction)
@@ -325,7 +342,7 @@ impl Facts {
             acknowledged: values(&[Stage::Ok]),
             unknown: values(&[Stage::Info, Stage::Invoke]),
             polled: self.polled,
-            read: self.seen.len() as u64 - self.polled,
+            read: self.read,
             committed: fates(Fate::Committed),
             aborted: fates(Fate::NotCommitted),
             copied: copies.map(|send| send.copies.len() as u64).sum(),
