@@ -13,7 +13,7 @@ use highwater_env::{Clock, Entropy, MemoryBudget};
 use highwater_log::Log;
 
 use crate::api::fetch::ParkedFetch;
-use crate::api::produce::ParkedProduce;
+use crate::api::produce::{self, ParkedProduce};
 use crate::api::{Serve, TopicRef, api_versions};
 use crate::errors::ErrorCode;
 use crate::listener::Listener;
@@ -21,6 +21,7 @@ use crate::options::BrokerOptions;
 use crate::request::{Refusal, Request};
 use crate::response::Response;
 use crate::stats::{BrokerStats, Counters, add};
+use crate::turns::Turns;
 use crate::waiting::ParkedWaiting;
 
 /// There is one leader for ever: this node.
@@ -42,6 +43,7 @@ pub struct Broker {
     /// What requests beyond the usual size may hold of `budget`.
     pub(crate) large_frames: MemoryBudget,
     pub(crate) counters: Counters,
+    pub(crate) decoding: Turns,
 }
 
 /// What became of a request.
@@ -94,6 +96,7 @@ impl Broker {
     ) -> Self {
         let budget = budget.child("broker", options.in_flight_bytes_max);
         let large_frames = budget.child("large requests", options.in_flight_bytes_max / 2);
+        let decoding = Turns::new(options.decoding_max);
         let Coordinators { topics, groups, transactions } = coordinators;
         Self {
             log,
@@ -106,6 +109,7 @@ impl Broker {
             budget,
             large_frames,
             counters: Counters::default(),
+            decoding,
         }
     }
 
@@ -145,16 +149,17 @@ impl Broker {
     pub(crate) fn open(&self, frame: Bytes, listener: &Arc<Listener>) -> Result<Request, Refusal> {
         add(&self.counters.bytes_in, frame.len() + 4);
         let len = frame.len();
-        let request = Request::read(frame, listener)?;
+        let mut request = Request::read(frame, listener)?;
         add(&self.counters.requests[request.api_index], 1);
         let max = self.options.control_frame_bytes_max;
         if !matches!(request.api.serve, Serve::Produce) && len > max {
             return Err(Refusal::TooLarge { api: request.api.name, len, max });
         }
+        request.decodes = matches!(request.api.serve, Serve::Produce) && produce::decodes(self, &request);
         Ok(request)
     }
 
-    /// Answers an opened request; waits for the disk if [`Request::may_block`].
+    /// Answers an opened request; waits, or takes long, if [`Request::may_block`].
     pub(crate) fn answer(self: &Arc<Self>, request: Request) -> Handled {
         let handled = match &request.api.serve {
             Serve::Produce => {

@@ -21,6 +21,7 @@ mod options;
 mod request;
 mod response;
 mod stats;
+mod turns;
 mod waiting;
 mod wire;
 

@@ -14,6 +14,9 @@ pub struct BrokerOptions {
     /// Bytes of requests and responses held at one time by all connections together. Sockets are
     /// not read while it is used up.
     pub in_flight_bytes_max: u64,
+    /// Batches that are decoded at one time, at least 1: each may take twice 64 MiB meanwhile, and a
+    /// processor.
+    pub decoding_max: usize,
     /// The most record bytes of one Fetch answer; exceeded only by its first batch.
     pub fetch_bytes_max: usize,
     /// The longest a Fetch may wait for records, whatever the client asks.
@@ -38,6 +41,7 @@ impl Default for BrokerOptions {
             frame_bytes_max: 100 << 20,
             control_frame_bytes_max: 8 << 20,
             in_flight_bytes_max: 256 << 20,
+            decoding_max: 2,
             // Small answers keep memory low; what is not sent yet is asked for at once.
             fetch_bytes_max: 8 << 20,
             fetch_wait_max: Duration::from_secs(60),

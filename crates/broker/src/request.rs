@@ -84,6 +84,8 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// Where it came in.
     pub(crate) listener: Arc<Listener>,
+    /// Whether its records must be decoded.
+    pub(crate) decodes: bool,
 }
 
 impl Request {
@@ -103,8 +105,18 @@ impl Request {
         if !api.serves(version) {
             return match api.serve {
                 Serve::ApiVersions => {
-                    let (client_id, peer, body) = (None, None, Bytes::new());
-                    Ok(Self { api, api_index, version, correlation_id, client_id, peer, body, listener })
+                    let (client_id, peer, body, decodes) = (None, None, Bytes::new(), false);
+                    Ok(Self {
+                        api,
+                        api_index,
+                        version,
+                        correlation_id,
+                        client_id,
+                        peer,
+                        body,
+                        listener,
+                        decodes,
+                    })
                 }
                 _ => Err(Refusal::Unsupported { key, version }),
             };
@@ -112,14 +124,14 @@ impl Request {
         let client_id = reader.nullable_string().map_err(malformed)?;
         let mut reader = WireReader::new(reader.into_rest(), api.flexible(version));
         reader.tags().map_err(malformed)?;
-        let body = reader.into_rest();
-        Ok(Self { api, api_index, version, correlation_id, client_id, peer: None, body, listener })
+        let (peer, body, decodes) = (None, reader.into_rest(), false);
+        Ok(Self { api, api_index, version, correlation_id, client_id, peer, body, listener, decodes })
     }
 
-    /// Whether answering may wait for the disk, so that it must not happen on a thread that serves
-    /// sockets.
+    /// Whether answering may wait for the disk, or take long, so that it must not happen on a thread
+    /// that serves sockets.
     pub(crate) fn may_block(&self) -> bool {
-        matches!(self.api.serve, Serve::Control(..))
+        self.decodes || matches!(self.api.serve, Serve::Control(..))
     }
 
     /// Lets go of the frame: what is still needed of it is held by slices of its own.

@@ -115,6 +115,11 @@ impl Topic {
 }
 
 impl TopicConfig {
+    /// Whether [`Topic::admit`] decodes records, which takes much longer than anything else it does.
+    pub fn decodes(&self) -> bool {
+        self.partition.compact || self.compression.is_some()
+    }
+
     /// The batch with `now_ms` (since the Unix epoch) as its records' timestamp, if the topic's are the
     /// append's; then it is returned, too.
     pub fn stamped(&self, batch: LogBatch, now_ms: i64) -> (LogBatch, Option<i64>) {

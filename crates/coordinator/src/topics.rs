@@ -149,23 +149,32 @@ type ByName = BTreeMap<Arc<str>, Topic>;
 struct Known {
     by_name: ByName,
     by_id: HashMap<TopicId, Arc<str>>,
+    /// Whether [`Topic::admit`] decodes records of one of them.
+    any_decodes: bool,
 }
 
 impl Known {
     fn of(by_name: ByName) -> Self {
         let by_id = by_name.values().map(|topic| (topic.id, Arc::clone(&topic.name))).collect();
-        Self { by_name, by_id }
+        let any_decodes = any_decodes(&by_name);
+        Self { by_name, by_id, any_decodes }
     }
 
     fn put(&mut self, topic: Topic) {
         self.by_id.insert(topic.id, Arc::clone(&topic.name));
         self.by_name.insert(Arc::clone(&topic.name), topic);
+        self.any_decodes = any_decodes(&self.by_name);
     }
 
     fn remove(&mut self, topic: &Topic) {
         self.by_id.remove(&topic.id);
         self.by_name.remove(&topic.name);
+        self.any_decodes = any_decodes(&self.by_name);
     }
+}
+
+fn any_decodes(topics: &ByName) -> bool {
+    topics.values().any(|topic| !topic.internal && topic.config.decodes())
 }
 
 impl Topics {
@@ -416,6 +425,12 @@ impl Topics {
     pub fn by_id(&self, id: TopicId) -> Option<Topic> {
         let topics = self.topics();
         topics.by_name.get(topics.by_id.get(&id)?).cloned()
+    }
+
+    /// Whether there is a topic whose config [decodes](TopicConfig::decodes): a quick look, before one
+    /// at the topic itself.
+    pub fn any_decodes(&self) -> bool {
+        self.topics().any_decodes
     }
 
     /// All topics, by name.

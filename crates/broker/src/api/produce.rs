@@ -62,6 +62,17 @@ enum AppendState {
     Failed(BadBatch),
 }
 
+/// Whether a request has records for a topic that decodes them.
+pub(crate) fn decodes(broker: &Broker, request: &Request) -> bool {
+    if !broker.topics.any_decodes() {
+        return false;
+    }
+    let decodes = |topic: &TopicRef| broker.find_topic(topic).is_ok_and(|topic| topic.config.decodes());
+    // One that cannot be read is refused when it is answered.
+    ProduceRequest::read(request.reader(), request.version)
+        .is_ok_and(|asked| asked.topics.iter().any(|asked| decodes(&asked.topic)))
+}
+
 impl ParkedProduce {
     /// Reads a request and appends what the log takes at once.
     pub(crate) fn start(broker: &Arc<Broker>, mut request: Request) -> Result<Self, Refusal> {
@@ -210,6 +221,7 @@ impl Append {
         let index = asked.index;
         let ready = || -> Result<_, BadBatch> {
             let topic = topic.map_err(|refused| BadBatch::from(refused.clone()))?;
+            let _turn = topic.config.decodes().then(|| broker.decoding.take());
             let admitted = check::check(broker, topic, (index, asked.records), version)?;
             check_transactional(transactional, &admitted.batch)?;
             Ok((topic.partition(index), admitted))

@@ -343,3 +343,29 @@ fn where_the_leaders_records_end() {
     assert_eq!(end(0, 1), (0, -1, -1));
     assert_eq!(end(1, 0), (ErrorCode::UnknownLeaderEpoch.code(), -1, -1));
 }
+
+#[test]
+fn a_partition_named_again_is_fetched_once() {
+    let node = fixture();
+    let mut answer = node.call(9, 5, |w| {
+        w.string("g");
+        w.len(Some(2));
+        for _ in 0..2 {
+            w.string("t");
+            w.len(Some(3));
+            [0, 1, 0].into_iter().for_each(|partition| w.i32(partition));
+        }
+    });
+    answer.skip(4).unwrap();
+    let topics = answer.array(1, |answer| {
+        let topic = answer.string()?.to_string();
+        let partitions = answer.array(1, |answer| {
+            let partition = answer.i32()?;
+            answer.skip(8 + 4)?;
+            answer.nullable_string()?;
+            answer.i16().map(|code| (partition, code))
+        })?;
+        Ok((topic, partitions))
+    });
+    assert_eq!(topics.unwrap(), [("t".to_owned(), vec![(0, 0), (1, 0)])]);
+}

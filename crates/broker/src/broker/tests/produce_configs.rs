@@ -182,3 +182,25 @@ fn altered_configs_hold_for_the_next_batch() {
     set("100");
     assert_eq!(node.produce_8(&small).code, 0);
 }
+
+#[test]
+fn what_must_be_decoded_is_answered_off_the_socket_threads() {
+    let may_block = |configs: &[(&str, &str)]| {
+        let node = Fixture::with_configs(configs);
+        node.create("other");
+        let of = |topic: &str| {
+            let frame = frame(0, 8, 7, &produce_body(topic, 0, -1, &batch(&["a"], 1000)));
+            node.broker.open(frame, &Arc::default()).unwrap().may_block()
+        };
+        assert!(!of("other") && !of("nope"));
+        of("t")
+    };
+    assert!(!may_block(&[]));
+    assert!(may_block(&[("compression.type", "zstd")]));
+    assert!(may_block(&[("cleanup.policy", "compact")]));
+    // Known again after a change.
+    let node = Fixture::with_configs(&[("cleanup.policy", "compact")]);
+    assert!(node.broker.topics.any_decodes());
+    node.broker.topics.delete("t").unwrap();
+    assert!(!node.broker.topics.any_decodes());
+}
