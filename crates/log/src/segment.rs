@@ -172,9 +172,6 @@ impl Segment {
     /// Adds batches behind the last one; not synced. One caller at a time.
     pub(crate) fn append(&self, batches: &[LogBatch]) -> io::Result<()> {
         let start = self.content().bytes;
-        if self.load_index().is_err() {
-            tracing::warn!("{}: the index is not kept up, reads will be slow", self.path("log").display());
-        }
         let parts: Vec<&[u8]> = batches.iter().map(|batch| &batch.bytes()[..]).collect();
         let file = self.file()?;
         file.write_all_parts_at(&parts, start)?;
@@ -259,6 +256,7 @@ impl Segment {
         if !self.content().index_stale {
             return Ok(());
         }
+        self.load_index()?;
         let complete = self.content().index.as_ref().is_some_and(SparseIndex::is_complete);
         if !complete {
             let index = self.rebuild_index()?;
@@ -402,12 +400,36 @@ impl Segment {
         let times = stored("timeindex");
         let index = stored("index")
             .and_then(|offsets| SparseIndex::decode(self.base_offset, &offsets, times.as_deref(), bytes));
-        let index = match index {
-            Some(index) => index,
-            None => self.rebuild_index()?,
+        // Behind its last entry it is continued: what was appended meanwhile may be much.
+        let last = match index.as_ref().and_then(SparseIndex::last) {
+            Some((last_offset, pos)) => {
+                self.peek(pos)?.filter(|peek| peek.last_offset == last_offset).zip(Some(pos))
+            }
+            None => None,
         };
-        self.content().index.get_or_insert(index);
-        Ok(())
+        if let (Some(index), Some((peek, pos))) = (index, last)
+            && self.complete_index(index, (pos, peek.base_offset)).is_ok()
+        {
+            return Ok(());
+        }
+        self.complete_index(SparseIndex::empty(self.base_offset), (0, self.base_offset))
+    }
+
+    /// Notes the batches from position and offset `from` in an index, up to the last one, and keeps it.
+    fn complete_index(&self, mut index: SparseIndex, mut from: (u64, Offset)) -> Result<(), ReadError> {
+        loop {
+            self.walk(from, |pos, peek| {
+                index.add(pos, peek.length, peek.last_offset, peek.max_timestamp);
+                from = (pos + peek.length as u64, peek.last_offset + 1);
+                true
+            })?;
+            let mut content = self.content();
+            // Else there came more meanwhile.
+            if content.bytes == from.0 || content.index.is_some() {
+                content.index.get_or_insert(index);
+                return Ok(());
+            }
+        }
     }
 
     fn rebuild_index(&self) -> Result<SparseIndex, ReadError> {

@@ -42,6 +42,8 @@ pub enum DiskFault {
 pub struct DiskCalls {
     /// Reads.
     pub reads: u64,
+    /// Bytes that they returned.
+    pub read_bytes: u64,
     /// Writes and changes of length.
     pub writes: u64,
     /// fdatasync.
@@ -515,6 +517,7 @@ impl DiskFile for SimFile {
         let start = usize::try_from(pos).unwrap_or(usize::MAX).min(seen.len());
         let n = buf.len().min(seen.len() - start);
         buf[..n].copy_from_slice(&seen[start..start + n]);
+        world.calls.read_bytes += n as u64;
         Ok(n)
     }
 

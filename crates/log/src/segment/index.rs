@@ -18,19 +18,11 @@ pub(crate) struct SparseIndex {
     times: Option<Vec<(i64, Offset)>>,
     largest: Option<(i64, Offset)>,
     since_entry: u64,
-    from_files: bool,
 }
 
 impl SparseIndex {
     pub(crate) fn empty(base_offset: Offset) -> Self {
-        Self {
-            base_offset,
-            entries: Vec::new(),
-            times: Some(Vec::new()),
-            largest: None,
-            since_entry: 0,
-            from_files: false,
-        }
+        Self { base_offset, entries: Vec::new(), times: Some(Vec::new()), largest: None, since_entry: 0 }
     }
 
     /// Notes a batch of `len` bytes at `pos`.
@@ -66,10 +58,14 @@ impl SparseIndex {
         self.entries[..after].last().copied()
     }
 
-    /// Whether it knows all that the index files hold: one read from a file does not know of what
-    /// stands behind its last entry.
+    /// The last entry, from whose batch on a stored index must be continued.
+    pub(crate) fn last(&self) -> Option<(Offset, u64)> {
+        self.entries.last().copied()
+    }
+
+    /// Whether it knows all that the index files hold.
     pub(crate) fn is_complete(&self) -> bool {
-        self.times.is_some() && !self.from_files
+        self.times.is_some()
     }
 
     /// The last entry all of whose batches, and those before, are older than `timestamp_ms`.
@@ -106,7 +102,7 @@ impl SparseIndex {
     ) -> Option<Self> {
         let (stored, []) = stored.as_chunks::<OFFSET_ENTRY_BYTES>() else { return None };
         let times = times.and_then(|times| decode_times(base_offset, times));
-        let mut index = Self { times, from_files: true, ..Self::empty(base_offset) };
+        let mut index = Self { times, ..Self::empty(base_offset) };
         for entry in stored {
             let [a, b, c, d, e, f, g, h] = *entry;
             let offset = base_offset.checked_add(i64::from(u32::from_be_bytes([a, b, c, d])))?;
