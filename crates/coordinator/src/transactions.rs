@@ -240,6 +240,8 @@ impl Transactions {
         batch: LogBatch,
     ) -> Result<Ticket, TransactionError> {
         let producer = ProducerIdentity { id: batch.producer_id(), epoch: batch.producer_epoch() };
+        // Copied before all transactions are locked, which are for as long as the log takes it: no I/O.
+        let batch = batch.unshared();
         self.write(id, producer, version, tp, || Ok(self.0.log.append(tp, batch)?))
     }
 

@@ -274,6 +274,13 @@ impl LogBatch {
         records::read(self, inflated_bytes_max)
     }
 
+    /// The batch with bytes that nobody else holds, copied if need be: an append copies no more.
+    #[must_use]
+    pub fn unshared(self) -> Self {
+        let Unshared { bytes, header } = self.into_unshared();
+        Self { bytes: bytes.freeze(), header }
+    }
+
     /// What idempotence looks at.
     pub(crate) fn producer(&self) -> ProducerBatch {
         ProducerBatch {

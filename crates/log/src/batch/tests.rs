@@ -195,3 +195,13 @@ proptest! {
         let _ = LogBatch::parse(with_block(&plain, 0, &block)).unwrap().records(INFLATED_MAX);
     }
 }
+
+/// Whoever appends under a lock copies before it.
+#[test]
+fn an_unshared_batch_is_not_copied_again() {
+    let sent = sample();
+    let batch = sent.clone().unshared();
+    let at = batch.bytes().as_ptr();
+    assert_ne!(at, sent.bytes().as_ptr());
+    assert_eq!(batch.into_unshared().at(7).bytes().as_ptr(), at);
+}
