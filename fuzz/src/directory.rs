@@ -43,6 +43,7 @@ fn options() -> LogOptions {
         materialise_bytes: 1 << 20,
         memory_bytes_max: 4 << 20,
         tail_cache_bytes: 4 << 10,
+        compaction_keys_bytes_max: 1 << 10,
         cluster_id: Some("AAAAAAAAAAAAAAAAAAAAAA".to_owned()),
         entropy: Arc::new(SeededEntropy::new(7)),
         ..LogOptions::default()

@@ -12,8 +12,6 @@ use crate::batch::{BatchError, Record};
 use crate::transactions::{AbortedTransaction, covers};
 use crate::{LogBatch, PartitionOptions};
 
-/// Memory for keys in one run; a partition with more is compacted in several.
-const KEYS_BYTES_MAX: usize = 64 << 20;
 /// What an entry takes beside the key itself, about.
 const ENTRY_BYTES: usize = 64;
 /// Records of one batch inflate to no more than this.
@@ -26,13 +24,12 @@ pub(crate) struct LatestByKey {
     bytes_max: usize,
 }
 
-impl Default for LatestByKey {
-    fn default() -> Self {
-        Self { offsets: HashMap::new(), bytes: 0, bytes_max: KEYS_BYTES_MAX }
-    }
-}
-
 impl LatestByKey {
+    /// None noted; no batch is once they take `bytes_max`.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { offsets: HashMap::new(), bytes: 0, bytes_max }
+    }
+
     /// Notes a batch; false, and nothing is noted any more, if there is no room.
     pub(crate) fn note(&mut self, batch: &LogBatch) -> Result<bool, BatchError> {
         if self.bytes >= self.bytes_max {
@@ -61,6 +58,9 @@ impl LatestByKey {
 /// One run over a partition's batches, in order from its start.
 pub(crate) struct Cleaner<'a> {
     pub(crate) latest: &'a LatestByKey,
+    /// The offset up to which `latest` knows the keys. What lies behind stays as it is: a tombstone
+    /// that expired there would leave the older records of its key behind.
+    pub(crate) noted_until: Offset,
     /// Aborted transactions, by the offset of their marker.
     pub(crate) aborted: &'a [AbortedTransaction],
     pub(crate) log_start_offset: Offset,
@@ -82,6 +82,9 @@ impl Cleaner<'_> {
         if batch.last_offset() < self.log_start_offset && !is_last {
             return Ok(None);
         }
+        if batch.base_offset() >= self.noted_until {
+            return Ok(Some(batch.clone()));
+        }
         if batch.is_control() {
             let stays = is_last || self.marker_stays(batch);
             if !stays {
@@ -92,7 +95,7 @@ impl Cleaner<'_> {
         let records = batch.records(INFLATED_BYTES_MAX)?;
         let horizon = batch.delete_horizon_ms();
         let expired = horizon.is_some_and(|horizon| self.now_ms >= horizon);
-        let aborted = self.is_aborted(batch);
+        let aborted = covers(self.aborted, batch);
         let before = records.len();
         let stays = |record: &Record| {
             !aborted && self.latest.is_latest(record) && (record.value.is_some() || !expired)
@@ -117,9 +120,5 @@ impl Cleaner<'_> {
         let kept = self.kept_in_transaction.remove(&marker.producer_id()).unwrap_or(false);
         let age_ms = self.now_ms.saturating_sub(marker.max_timestamp());
         kept || age_ms < self.options.delete_retention_ms
-    }
-
-    fn is_aborted(&self, batch: &LogBatch) -> bool {
-        covers(self.aborted, batch)
     }
 }

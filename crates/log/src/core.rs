@@ -16,9 +16,13 @@
 mod commit;
 mod compact;
 mod materialise;
+mod memory;
 mod open;
 mod reading;
 mod retention;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
@@ -35,7 +39,7 @@ use crate::partition::{Partition, TailBatch};
 use crate::producers::Verdict;
 use crate::segment::Segment;
 use crate::ticket::{Drive, Durability};
-use crate::wal::{Change, FRAME_BYTES, WalWriter};
+use crate::wal::{Change, Effect, FRAME_BYTES, WalWriter};
 use crate::{AppendError, LogBatch, LogError, LogOptions, LogStats, PartitionOptions, Ticket};
 
 pub(crate) struct Core {
@@ -63,15 +67,23 @@ struct SegmentsAtWork {
     dirty: Vec<Arc<Segment>>,
     /// Directories with new names since the last checkpoint.
     dirty_dirs: Vec<TopicPartition>,
-    /// Segments that nothing refers to any more, whose files go with the next checkpoint.
+    /// Segments that compaction replaced, whose files go with the next checkpoint.
     doomed: Vec<Arc<Segment>>,
+    /// Segments below the log start offset, whose files go with the next checkpoint; before it if the
+    /// disk is full.
+    trimmed: Vec<Arc<Segment>>,
     /// Segments that compaction made, whose files get their names with the next checkpoint.
     renames: Vec<Arc<Segment>>,
+    /// Whether recovery is over, so that data may be read to write an index.
+    is_open: bool,
 }
 
 /// How many may wait for one partition. Beyond it all are woken: who still wants to waits again, who
 /// has gone is forgotten.
 const WAITERS_MAX: usize = 1024;
+
+/// The group to wait for where there is nothing to wait for.
+const DURABLE: u64 = 0;
 
 /// Payload of a trim: the offset.
 const TRIM_BYTES: usize = 8;
@@ -94,8 +106,11 @@ pub(crate) struct State {
     stopped: Option<AppendError>,
     /// Set by close and drop: threads end once nothing is forming.
     pub(crate) ending: bool,
-    /// Batches in memory in the order of their appends: what to evict first.
+    /// Batches in memory in the order of their appends: what to evict first. Among them some that
+    /// have left memory by deletion or compaction.
     cached: VecDeque<(TopicPartition, Offset)>,
+    /// How many of `cached` have left memory otherwise than by [`State::evict`], at most.
+    stale: usize,
     memory_bytes: u64,
     unmaterialised_bytes: u64,
     /// Deleted partitions whose directories the next checkpoint removes.
@@ -114,6 +129,7 @@ pub(crate) struct State {
 /// What one sync covers.
 pub(crate) struct Group {
     number: u64,
+    effect: Effect,
     frames: Vec<Frame>,
     bytes: usize,
 }
@@ -155,10 +171,10 @@ impl Core {
         let unshared = batch.into_unshared();
         let mut state = self.state();
         state.check_open()?;
-        let group = state.forming_group(bytes + FRAME_BYTES, self.options.group_bytes_max);
+        let group = state.forming_group(Effect::Grows, bytes + FRAME_BYTES, self.options.group_bytes_max);
         if let Verdict::Repeated(sent) = state.writable(tp)?.producers.check(&producer)? {
             state.stats.duplicates += 1;
-            return Ok(self.ticket(sent.base_offset, sent.last_offset, sent.group));
+            return Ok(self.ticket(sent.base_offset, sent.last_offset, state.awaited(sent.group)));
         }
         let (base_offset, last_offset) = state.submit_batch(group, tp, unshared, reservation)?;
         drop(state);
@@ -191,7 +207,7 @@ impl Core {
                 return Err(AppendError::Refused("a repeated batch among batches appended together"));
             }
         }
-        let group = state.forming_group(bytes, bytes_max);
+        let group = state.forming_group(Effect::Grows, bytes, bytes_max);
         let mut tickets = Vec::with_capacity(ready.len());
         for (tp, _, unshared, reservation) in ready {
             let (base_offset, last_offset) = state.submit_batch(group, tp, unshared, reservation)?;
@@ -207,20 +223,6 @@ impl Core {
         if bytes > bytes_max { Err(AppendError::TooLarge { bytes, bytes_max }) } else { Ok(bytes) }
     }
 
-    fn reserve(&self, bytes: u64) -> Result<Reservation, AppendError> {
-        if let Ok(reservation) = self.budget.reserve(bytes) {
-            return Ok(reservation);
-        }
-        let mut state = self.state();
-        state.evict(0);
-        let again = self.budget.reserve(bytes);
-        if again.is_err() {
-            state.checkpoint_wanted |= state.unmaterialised_bytes > 0;
-            self.segments_wanted.notify_all();
-        }
-        again.map_err(|full| AppendError::Backpressure(full.to_string()))
-    }
-
     /// Makes a partition; the ticket says when it is durable.
     pub(crate) fn submit_create(&self, tp: TopicPartition) -> Result<Ticket, AppendError> {
         let mut state = self.state();
@@ -228,13 +230,13 @@ impl Core {
         if let Some(partition) = state.partitions.get(&tp) {
             return match partition.deleting {
                 true => Err(AppendError::UnknownPartition(tp)),
-                false => Ok(self.ticket(0, -1, partition.created_in)),
+                false => Ok(self.ticket(0, -1, state.awaited(partition.created_in))),
             };
         }
         if state.deleted.contains(&tp) {
             return Err(AppendError::Refused("a deleted partition is not made again"));
         }
-        let group = state.forming_group(FRAME_BYTES, self.options.group_bytes_max);
+        let group = state.forming_group(Effect::Grows, FRAME_BYTES, self.options.group_bytes_max);
         let options = PartitionOptions::default().checked(&self.options);
         state.partitions.insert(tp, Partition { created_in: group, options, ..Partition::default() });
         state.submit(group, Frame::new(tp, Change::Create));
@@ -246,7 +248,7 @@ impl Core {
     pub(crate) fn submit_delete(&self, tp: TopicPartition) -> Result<Ticket, AppendError> {
         let mut state = self.state();
         state.check_open()?;
-        let group = state.forming_group(FRAME_BYTES, self.options.group_bytes_max);
+        let group = state.forming_group(Effect::Frees, FRAME_BYTES, self.options.group_bytes_max);
         state.writable(tp)?.deleting = true;
         state.submit(group, Frame::new(tp, Change::Delete));
         self.writer_wanted.notify_one();
@@ -262,9 +264,10 @@ impl Core {
             return Err(AppendError::OffsetOutOfRange { offset, bounds });
         }
         if offset <= bounds.log_start_offset {
-            return Ok(self.ticket(bounds.log_start_offset, bounds.log_start_offset, state.published));
+            return Ok(self.ticket(bounds.log_start_offset, bounds.log_start_offset, DURABLE));
         }
-        let group = state.forming_group(FRAME_BYTES + TRIM_BYTES, self.options.group_bytes_max);
+        let bytes = FRAME_BYTES + TRIM_BYTES;
+        let group = state.forming_group(Effect::Frees, bytes, self.options.group_bytes_max);
         state.submit(group, Frame::new(tp, Change::Trim(offset)));
         self.writer_wanted.notify_one();
         Ok(self.ticket(offset, offset, group))
@@ -375,9 +378,8 @@ impl Core {
         }
         let limit = self.options.materialise_bytes;
         let idle = |state: &mut State| {
-            let poisoned = matches!(state.stopped, Some(AppendError::Poisoned(_)));
             let wanted = state.checkpoint_wanted || state.materialisable_bytes() >= limit;
-            !state.ending && (poisoned || !wanted)
+            !state.ending && (state.is_poisoned() || !wanted)
         };
         let state = self.segments_wanted.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         (!state.ending).then_some(state.checkpoint_wanted)
@@ -404,6 +406,16 @@ impl Drive for Core {
 impl State {
     fn check_open(&self) -> Result<(), AppendError> {
         self.stopped.clone().map_or(Ok(()), Err)
+    }
+
+    /// Whether a write or sync has failed: what it left on disk is unknown.
+    fn is_poisoned(&self) -> bool {
+        matches!(self.stopped, Some(AppendError::Poisoned(_)))
+    }
+
+    /// The group to wait for until what was appended with `group`, and not given up since, is durable.
+    fn awaited(&self, group: u64) -> u64 {
+        if group <= self.published { DURABLE } else { group }
     }
 
     /// Bytes that wait for segments and are not still waiting for their own sync.
@@ -443,10 +455,10 @@ impl State {
         Ok((base_offset, last_offset))
     }
 
-    /// Number of the group that frames of `bytes` bytes would join, all of them.
-    fn forming_group(&self, bytes: usize, bytes_max: usize) -> u64 {
+    /// Number of the group that frames of one effect and `bytes` bytes would join, all of them.
+    fn forming_group(&self, effect: Effect, bytes: usize, bytes_max: usize) -> u64 {
         match self.forming.back() {
-            Some(group) if group.bytes + bytes <= bytes_max => group.number,
+            Some(group) if group.effect == effect && group.bytes + bytes <= bytes_max => group.number,
             _ => self.next_group,
         }
     }
@@ -461,7 +473,8 @@ impl State {
             }
             None => {
                 self.next_group = number + 1;
-                self.forming.push_back(Group { number, frames: vec![frame], bytes });
+                let effect = frame.change.effect();
+                self.forming.push_back(Group { number, effect, frames: vec![frame], bytes });
             }
         }
     }
@@ -469,23 +482,5 @@ impl State {
     fn all_waiters(&mut self) -> Vec<Waker> {
         let partitions = self.partitions.values_mut();
         partitions.flat_map(|partition| partition.waiters.drain(..)).map(|(_, waker)| waker).collect()
-    }
-
-    /// Forgets batches that are in segments, oldest appends first, until `bytes_max` are left.
-    fn evict(&mut self, bytes_max: u64) {
-        while self.memory_bytes > bytes_max {
-            let Some((tp, base_offset)) = self.cached.front().copied() else { return };
-            if let Some(partition) = self.partitions.get_mut(&tp) {
-                let front = partition.tail.front().map(|entry| entry.batch.base_offset());
-                if front == Some(base_offset) {
-                    if base_offset >= partition.materialised {
-                        return;
-                    }
-                    let evicted = partition.tail.pop_front();
-                    self.memory_bytes -= evicted.map_or(0, |entry| entry.batch.bytes().len() as u64);
-                }
-            }
-            self.cached.pop_front();
-        }
     }
 }

@@ -239,6 +239,7 @@ impl Log {
     /// If the disk refuses; nothing is lost and it can be tried again.
     pub fn step_housekeeping(&self) -> Result<bool, LogError> {
         self.0.core.materialise_due()?;
+        self.0.core.seal_overdue()?;
         let deleted = self.0.core.delete_expired();
         self.0.core.forget_cold_indexes();
         Ok(self.0.core.compact_one()? || deleted)
@@ -334,20 +335,6 @@ impl Log {
     /// appended.
     pub fn append_all(&self, batches: Vec<(TopicPartition, LogBatch)>) -> Result<Vec<Ticket>, AppendError> {
         self.0.core.append_all(batches)
-    }
-
-    /// Aborted transactions that have records in `[from, to)`, by the offset of their marker: what a
-    /// read_committed reader of these offsets must skip.
-    ///
-    /// # Errors
-    /// If there is no such partition.
-    pub fn aborted_transactions(
-        &self,
-        tp: TopicPartition,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        self.0.core.aborted_transactions(tp, from, to)
     }
 
     /// The producers that a partition remembers, by id.

@@ -28,6 +28,8 @@ pub struct LogOptions {
     pub memory_bytes_max: u64,
     /// Batches already in segments are kept in memory for readers up to this size.
     pub tail_cache_bytes: u64,
+    /// Memory for the keys of one compaction run; a partition with more is compacted in several.
+    pub compaction_keys_bytes_max: usize,
     /// How often partitions are looked at for what retention deletes and compaction rewrites.
     pub tidy_interval: Duration,
     /// Cluster id for a new data directory; drawn from `entropy` if absent.
@@ -54,6 +56,7 @@ impl Default for LogOptions {
             materialise_bytes: 4 << 20,
             memory_bytes_max: 96 << 20,
             tail_cache_bytes: 16 << 20,
+            compaction_keys_bytes_max: 64 << 20,
             tidy_interval: Duration::from_secs(5),
             cluster_id: None,
             entropy: Arc::new(OsEntropy::new()),
@@ -63,7 +66,7 @@ impl Default for LogOptions {
 
 impl LogOptions {
     pub(crate) fn check(&self) -> Result<(), LogError> {
-        let group = (self.group_bytes_max + self.batch_bytes_max) as u64;
+        let group = self.group_bytes_max as u64 + self.batch_bytes_max as u64;
         if self.wal_file_bytes < 2 * group {
             let (file, least) = (self.wal_file_bytes, 2 * group);
             return Err(LogError::Options(format!("wal_file_bytes is {file}, expected at least {least}")));
@@ -101,8 +104,8 @@ pub struct PartitionOptions {
     pub compact: bool,
     /// With `compact`: records younger than this stay as they are, ms (`min.compaction.lag.ms`).
     pub min_compaction_lag_ms: i64,
-    /// With `compact`: records older than this are compacted whatever the dirty ratio, ms
-    /// (`max.compaction.lag.ms`).
+    /// With `compact`: records older than this are compacted whatever the dirty ratio, and the
+    /// segment that is written to ends once it holds one, ms (`max.compaction.lag.ms`).
     pub max_compaction_lag_ms: i64,
     /// With `compact`: a tombstone goes so long after compaction first met it, ms
     /// (`delete.retention.ms`).
@@ -134,6 +137,10 @@ impl PartitionOptions {
     /// Within the limits of the log.
     pub(crate) fn checked(mut self, log: &LogOptions) -> Self {
         self.segment_bytes_max = self.segment_bytes_max.min(log.segment_bytes_max);
+        if self.compact {
+            // As in Kafka: what must be compacted by then may not be written to any more.
+            self.segment_ms = self.segment_ms.min(self.max_compaction_lag_ms);
+        }
         self
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) materialised: Offset,
     /// Compaction has been over all records below it.
     pub(crate) cleaned_until: Offset,
+    /// Set once compaction met stored bytes that it cannot read: it does not try again.
+    pub(crate) uncleanable: bool,
     pub(crate) tail: VecDeque<TailBatch>,
     pub(crate) segments: Vec<Arc<Segment>>,
     /// By all that was appended.
@@ -75,11 +77,20 @@ impl Partition {
         }
     }
 
-    /// Takes away the segments that hold nothing at or above the log start offset.
-    pub(crate) fn take_trimmed_segments(&mut self) -> Vec<Arc<Segment>> {
+    /// How many segments, from the first, hold nothing at or above the log start offset. An empty one
+    /// at the end is to be written to.
+    pub(crate) fn trimmed_segments(&self) -> usize {
         let ends = self.segments.iter().skip(1).map(|next| next.base_offset).chain([self.materialised]);
-        let trimmed = ends.take_while(|end| *end <= self.log_start_offset).count();
-        self.segments.drain(..trimmed.min(self.segments.len())).collect()
+        let is_trimmed = |(segment, end): &(&Arc<Segment>, Offset)| {
+            *end <= self.log_start_offset && segment.base_offset < *end
+        };
+        self.segments.iter().zip(ends).take_while(is_trimmed).count()
+    }
+
+    /// Takes those segments away.
+    pub(crate) fn take_trimmed_segments(&mut self) -> Vec<Arc<Segment>> {
+        let trimmed = self.trimmed_segments();
+        self.segments.drain(..trimmed).collect()
     }
 
     /// Durable batches in memory from the one that contains `from`; `None` if that one is not in

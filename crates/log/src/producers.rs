@@ -132,9 +132,7 @@ impl Producers {
                 producer.sent.pop_front();
             }
         }
-        if self.by_id.len() > PRODUCERS_MAX {
-            self.forget_oldest();
-        }
+        while self.by_id.len() > PRODUCERS_MAX && self.forget_oldest() {}
         None
     }
 
@@ -148,12 +146,11 @@ impl Producers {
         (kind == MarkerKind::Abort).then_some(aborted)
     }
 
-    fn forget_oldest(&mut self) {
+    /// Whether there was one to forget.
+    fn forget_oldest(&mut self) -> bool {
         let idle = self.by_id.iter().filter(|(_, producer)| producer.open_since.is_none());
         let oldest = idle.min_by_key(|(_, producer)| producer.seen_offset).map(|(id, _)| *id);
-        if let Some(id) = oldest {
-            self.by_id.remove(&id);
-        }
+        oldest.is_some_and(|id| self.by_id.remove(&id).is_some())
     }
 
     pub(crate) fn last_sequence(&self, producer_id: i64) -> Option<i32> {

@@ -136,11 +136,16 @@ impl Durability {
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Groups `from..=to` were given up; later ones take new numbers.
-    pub(crate) fn refuse(&self, from: u64, to: u64) {
+    /// These groups, ascending, were given up; later ones take new numbers.
+    pub(crate) fn refuse(&self, groups: &[u64]) {
         let mut state = self.lock();
-        state.refused.push((from, to));
-        if state.refused.len() > REFUSED_MAX {
+        for group in groups {
+            match state.refused.last_mut() {
+                Some((_, to)) if *to + 1 == *group => *to = *group,
+                _ => state.refused.push((*group, *group)),
+            }
+        }
+        while state.refused.len() > REFUSED_MAX {
             let (oldest, _) = state.refused.remove(0);
             state.refused[0].0 = oldest;
         }

@@ -62,7 +62,22 @@ pub(crate) enum Change {
     Trim(Offset),
 }
 
+/// What a change does to the disk in the end. The two never share a group: on a full disk those that
+/// free room go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Grows,
+    Frees,
+}
+
 impl Change {
+    pub(crate) fn effect(&self) -> Effect {
+        match self {
+            Self::Batch(_) | Self::Create => Effect::Grows,
+            Self::Delete | Self::Trim(_) => Effect::Frees,
+        }
+    }
+
     pub(crate) fn payload(&self) -> Bytes {
         match self {
             Self::Batch(batch) => batch.bytes().clone(),

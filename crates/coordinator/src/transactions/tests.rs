@@ -128,20 +128,13 @@ impl Node {
     fn committed(&self, partition: i32) -> Vec<String> {
         let tp = self.tp(partition);
         let bounds = self.log.bounds(tp).unwrap();
-        let aborted = self.log.aborted_transactions(tp, 0, bounds.last_stable_offset).unwrap();
         let (mut next, mut values) = (0, Vec::new());
         while next < bounds.last_stable_offset {
             let range = self.log.read(tp, next, 1 << 20).unwrap();
             next = range.next_offset(next);
             for batch in range.batches.iter().filter(|batch| batch.base_offset() < bounds.last_stable_offset)
             {
-                let offset = batch.base_offset();
-                let aborted = aborted.iter().any(|aborted| {
-                    batch.is_transactional()
-                        && aborted.producer_id == batch.producer_id()
-                        && (aborted.first_offset..=aborted.last_offset).contains(&offset)
-                });
-                if !batch.is_control() && !aborted {
+                if range.is_committed(batch) {
                     let records = batch.records(1 << 20).unwrap();
                     values.extend(
                         records

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use super::{Core, Frame, Group, State};
 use crate::error::is_disk_full;
-use crate::wal::{Change, WriteFailed};
+use crate::wal::{Change, Effect, WriteFailed};
 use crate::{AppendError, LogError};
 
 impl Core {
@@ -71,7 +71,8 @@ impl Core {
     }
 
     fn publish(&self, group: Group, sequence: u64) {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.wal_durable = sequence;
         state.published = group.number;
         state.disk_full = false;
@@ -89,6 +90,8 @@ impl Core {
                 Change::Trim(offset) => {
                     if let Some(partition) = state.partitions.get_mut(&frame.tp) {
                         partition.trim(offset);
+                        // Files go with a checkpoint.
+                        state.checkpoint_wanted |= partition.trimmed_segments() > 0;
                     }
                 }
                 Change::Delete => due.extend(state.remove(frame.tp)),
@@ -96,23 +99,27 @@ impl Core {
             }
         }
         state.writing_bytes = 0;
-        if state.materialisable_bytes() >= self.options.materialise_bytes {
+        if state.checkpoint_wanted || state.materialisable_bytes() >= self.options.materialise_bytes {
             self.segments_wanted.notify_all();
         }
-        drop(state);
+        drop(guard);
         self.durability.reached(group.number);
         due.into_iter().for_each(Waker::wake);
     }
 
-    /// Gives up a group and all behind it because the disk is full: offsets are taken back, which
-    /// nobody has seen.
+    /// Gives up a group and all behind it that would need room, because the disk is full: offsets are
+    /// taken back, which nobody has seen.
     fn refuse(&self, group: Group) {
         let mut state = self.state();
-        let first = group.number;
         state.writing_bytes = 0;
         let mut refused = vec![group];
-        refused.extend(state.forming.drain(..));
-        let last = refused.last().map_or(first, |group| group.number);
+        for behind in std::mem::take(&mut state.forming) {
+            match behind.effect {
+                Effect::Grows => refused.push(behind),
+                Effect::Frees => state.forming.push_back(behind),
+            }
+        }
+        let numbers: Vec<u64> = refused.iter().map(|group| group.number).collect();
         let mut touched = HashSet::new();
         for group in refused.into_iter().rev() {
             for frame in group.frames.into_iter().rev() {
@@ -132,7 +139,7 @@ impl Core {
         }
         drop(state);
         self.segments_wanted.notify_all();
-        self.durability.refuse(first, last);
+        self.durability.refuse(&numbers);
     }
 
     /// Stops the log for good: what a failed write or sync left behind is unknown until it is
@@ -153,7 +160,7 @@ impl Core {
     pub(crate) fn write_mark_if_idle(&self) {
         let durable = {
             let state = self.state();
-            if !state.forming.is_empty() || matches!(state.stopped, Some(AppendError::Poisoned(_))) {
+            if !state.forming.is_empty() || state.is_poisoned() {
                 return;
             }
             state.wal_durable
@@ -183,6 +190,7 @@ impl State {
                 self.unmaterialised_bytes -= bytes;
             }
         }
+        self.have_left_memory(partition.tail.len());
         self.removed.push(tp);
         self.deleted.insert(tp);
         partition.waiters.into_iter().map(|(_, waker)| waker).collect()

@@ -1,6 +1,5 @@
 //! Moving durable batches from memory to segments, and saying so in the checkpoint.
 
-use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use highwater_env::{Offset, TopicPartition};
@@ -9,7 +8,7 @@ use super::{Core, SegmentsAtWork, State};
 use crate::checkpoint::{Checkpoint, PartitionCheckpoint};
 use crate::partition::Partition;
 use crate::segment::Segment;
-use crate::{LogBatch, LogError, PartitionOptions};
+use crate::{AppendError, LogBatch, LogError, PartitionOptions};
 
 /// What is to be written for one partition.
 struct Run {
@@ -64,9 +63,12 @@ impl Core {
 
     /// Writes and syncs segments and records what they hold: write-ahead files up to here can be
     /// used again.
+    ///
+    /// # Errors
+    /// `Poisoned` after a failed sync: a second one may succeed without what the first has lost.
     pub(crate) fn checkpoint(&self) -> Result<(), LogError> {
         let at_work = &mut *self.segments_at_work();
-        let (mut checkpoint, runs, removed) = self.snapshot();
+        let (mut checkpoint, runs, removed) = self.snapshot()?;
         let ends: Vec<Offset> = checkpoint.partitions.iter().map(|p| p.next_offset).collect();
         let written = self.write_runs(at_work, runs);
         let done = written.and_then(|()| {
@@ -76,7 +78,7 @@ impl Core {
                 // Deleted meanwhile: recovery needs it for what the write-ahead log holds up to there.
                 let Some(live) = state.partitions.get_mut(&partition.tp) else { continue };
                 assert_eq!(live.materialised, end, "all durable batches were written");
-                at_work.doomed.extend(live.take_trimmed_segments());
+                at_work.trimmed.extend(live.take_trimmed_segments());
                 partition.segments = live.segments.iter().map(|segment| segment.checkpoint()).collect();
             }
             drop(state);
@@ -86,7 +88,8 @@ impl Core {
             Ok(()) => {}
             // Recovery does without the files of what is deleted: they make room for the next try.
             Err(e) if e.is_disk_full() => {
-                self.remove_dirs(at_work, &removed)?;
+                self.remove_dirs(at_work, removed)?;
+                self.remove_trimmed(at_work)?;
                 return Err(e);
             }
             Err(e) => {
@@ -99,7 +102,7 @@ impl Core {
         state.checkpoint_wanted = false;
         state.stats.checkpoints += 1;
         drop(state);
-        self.remove_dirs(at_work, &removed)?;
+        self.remove_dirs(at_work, removed)?;
         self.remove_replaced(at_work)
     }
 
@@ -109,22 +112,45 @@ impl Core {
             segment.adopt().map_err(LogError::io("rename", &segment.path("log")))?;
             at_work.renames.pop();
         }
-        while let Some(segment) = at_work.doomed.last() {
-            segment.remove_files().map_err(LogError::io("remove", &segment.path("log")))?;
-            at_work.doomed.pop();
+        for gone in [&mut at_work.doomed, &mut at_work.trimmed] {
+            remove_files(gone)?;
         }
         Ok(())
     }
 
-    /// Removes the segments of partitions whose deletion is durable.
-    fn remove_dirs(&self, at_work: &mut SegmentsAtWork, removed: &[TopicPartition]) -> Result<(), LogError> {
+    /// Removes the files of segments below the log start offset that the last checkpoint may name,
+    /// but for those that have another name there.
+    fn remove_trimmed(&self, at_work: &mut SegmentsAtWork) -> Result<(), LogError> {
+        for partition in self.state().partitions.values_mut() {
+            at_work.trimmed.extend(partition.take_trimmed_segments());
+        }
+        let renames = &at_work.renames;
+        let is_renamed = |segment: &mut Arc<Segment>| renames.iter().any(|other| Arc::ptr_eq(other, segment));
+        let renamed: Vec<_> = at_work.trimmed.extract_if(.., is_renamed).collect();
+        let removed = remove_files(&mut at_work.trimmed);
+        at_work.trimmed.extend(renamed);
+        removed
+    }
+
+    /// Removes the segments of partitions whose deletion is durable; what fails is left to the next
+    /// checkpoint.
+    fn remove_dirs(
+        &self,
+        at_work: &mut SegmentsAtWork,
+        mut removed: Vec<TopicPartition>,
+    ) -> Result<(), LogError> {
         at_work.dirty_dirs.retain(|tp| !removed.contains(tp));
-        for tp in removed {
+        while let Some(tp) = removed.last() {
             let dir = self.layout.partition(*tp);
             at_work.dirty.retain(|segment| !segment.path("log").starts_with(&dir));
             at_work.doomed.retain(|segment| !segment.path("log").starts_with(&dir));
+            at_work.trimmed.retain(|segment| !segment.path("log").starts_with(&dir));
             at_work.renames.retain(|segment| !segment.path("log").starts_with(&dir));
-            self.disk.remove_dir_all(&dir).map_err(LogError::io("remove", &dir))?;
+            if let Err(e) = self.disk.remove_dir_all(&dir) {
+                self.state().removed.extend(removed);
+                return Err(LogError::io("remove", &dir)(e));
+            }
+            removed.pop();
         }
         Ok(())
     }
@@ -149,9 +175,12 @@ impl Core {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One moment: what is durable, and what of it must still be written.
-    fn snapshot(&self) -> (Checkpoint, Vec<Run>, Vec<TopicPartition>) {
+    /// One moment: what is durable, what of it must still be written, and whose segments go.
+    fn snapshot(&self) -> Result<(Checkpoint, Vec<Run>, Vec<TopicPartition>), AppendError> {
         let mut state = self.state();
+        if state.is_poisoned() {
+            state.check_open()?;
+        }
         // A partition that is not durable yet would survive its refusal: leave it to the
         // write-ahead log.
         let known = state.partitions.iter().filter(|(_, partition)| partition.created_in <= state.published);
@@ -170,7 +199,7 @@ impl Core {
         let checkpoint = Checkpoint { sequence: state.wal_durable, partitions };
         let removed = std::mem::take(&mut state.removed);
         let runs = runs(&state);
-        (checkpoint, runs, removed)
+        Ok((checkpoint, runs, removed))
     }
 
     fn write_runs(&self, at_work: &mut SegmentsAtWork, runs: Vec<Run>) -> Result<(), LogError> {
@@ -182,12 +211,11 @@ impl Core {
     }
 
     fn write_run(&self, at_work: &mut SegmentsAtWork, mut run: Run) -> Result<(), LogError> {
-        let dir = self.layout.partition(run.tp);
         let mut rest = &run.batches[..];
         while let Some(first) = rest.first() {
             let segment = match run.active.take() {
                 Some(active) if active.has_room(first, &run.options) => active,
-                full => self.roll(at_work, &run, full, &dir, first.base_offset())?,
+                full => self.roll(at_work, run.tp, full, first.base_offset())?,
             };
             let n = segment.fitting(rest, &run.options);
             let (now, later) = rest.split_at(n);
@@ -202,25 +230,28 @@ impl Core {
         Ok(())
     }
 
-    fn roll(
+    /// Makes the segment that follows `full`, or the first one.
+    pub(super) fn roll(
         &self,
         at_work: &mut SegmentsAtWork,
-        run: &Run,
+        tp: TopicPartition,
         full: Option<Arc<Segment>>,
-        dir: &Path,
         base_offset: Offset,
     ) -> Result<Arc<Segment>, LogError> {
+        let dir = self.layout.partition(tp);
         match full {
-            Some(full) => {
+            // Recovery does not read data: an index that is missing is made when it is needed.
+            Some(full) if at_work.is_open => {
                 if let Err(e) = full.write_indexes() {
                     tracing::warn!("index not written: {e}");
                 }
             }
-            None => self.disk.create_dir_all(dir).map_err(LogError::io("create", dir))?,
+            Some(_) => {}
+            None => self.disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?,
         }
-        let segment = Segment::create(&self.disk, dir, base_offset).map_err(LogError::io("create", dir))?;
-        if !at_work.dirty_dirs.contains(&run.tp) {
-            at_work.dirty_dirs.push(run.tp);
+        let segment = Segment::create(&self.disk, &dir, base_offset).map_err(LogError::io("create", &dir))?;
+        if !at_work.dirty_dirs.contains(&tp) {
+            at_work.dirty_dirs.push(tp);
         }
         Ok(Arc::new(segment))
     }
@@ -247,9 +278,22 @@ impl Core {
         at_work.dirty.clear();
         while let Some(tp) = at_work.dirty_dirs.last() {
             let dir = self.layout.partition(*tp);
-            self.disk.sync_dir(&dir).map_err(LogError::io("sync", &dir))?;
+            if let Err(e) = self.disk.sync_dir(&dir) {
+                // The same of names.
+                self.poison(&e);
+                return Err(LogError::io("sync", &dir)(e));
+            }
             at_work.dirty_dirs.pop();
         }
         Ok(())
     }
+}
+
+/// Removes the files of these segments; those of which it cannot stay in the list.
+fn remove_files(segments: &mut Vec<Arc<Segment>>) -> Result<(), LogError> {
+    while let Some(segment) = segments.last() {
+        segment.remove_files().map_err(LogError::io("remove", &segment.path("log")))?;
+        segments.pop();
+    }
+    Ok(())
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use highwater_env::{Clock, Disk, MemoryBudget, TopicPartition};
+use highwater_env::{Clock, Disk, MemoryBudget, Offset, TopicPartition};
 
 use super::{Core, SegmentsAtWork, State};
-use crate::checkpoint::PartitionCheckpoint;
+use crate::checkpoint::{PartitionCheckpoint, SegmentCheckpoint};
 use crate::directory::{self, Layout};
 use crate::partition::{Partition, TailBatch};
 use crate::producers::Producers;
@@ -73,6 +73,7 @@ impl Core {
             lock: Mutex::new(Some(opened.lock)),
         };
         core.settle_recovered()?;
+        core.segments_at_work().is_open = true;
         let took = core.clock.monotonic().saturating_sub(started);
         report.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Ok((core, report))
@@ -118,26 +119,19 @@ struct Recovery {
     budget: MemoryBudget,
     state: State,
     report: RecoveryReport,
-    /// Partitions whose segments are not what the checkpoint says: right if the write-ahead log
-    /// deletes them.
-    damaged: Vec<(TopicPartition, LogError)>,
+    /// Segments that are not what the checkpoint says, with the offset where they end: right if the
+    /// write-ahead log deletes the partition, or its records up to there.
+    damaged: Vec<(TopicPartition, Offset, LogError)>,
 }
 
 impl Recovery {
     /// A partition as its checkpoint describes it.
     fn restore(&mut self, found: &PartitionCheckpoint) -> Result<(), LogError> {
         let dir = self.layout.partition(found.tp);
-        let segments = match self.segments(&dir, found) {
-            Err(damage @ LogError::Corrupt { .. }) => {
-                self.damaged.push((found.tp, damage));
-                Vec::new()
-            }
-            segments => {
-                let segments = segments?;
-                self.remove_uncheckpointed(&dir, found)?;
-                segments
-            }
-        };
+        let segments = self.segments(&dir, found)?;
+        if segments.len() == found.segments.len() {
+            self.remove_uncheckpointed(&dir, found)?;
+        }
         let next = found.next_offset;
         let partition = Partition {
             log_start_offset: found.log_start_offset,
@@ -154,35 +148,49 @@ impl Recovery {
         Ok(())
     }
 
+    /// What is damaged must be deleted by now. Segments before it are, too: whether their files are
+    /// still there is chance.
     fn refuse_damaged(&mut self) -> Result<(), LogError> {
-        let partitions = &self.state.partitions;
-        match self.damaged.drain(..).find(|(tp, _)| partitions.contains_key(tp)) {
-            Some((_, damage)) => Err(damage),
-            None => Ok(()),
+        for (tp, end, damage) in self.damaged.drain(..) {
+            let Some(partition) = self.state.partitions.get_mut(&tp) else { continue };
+            if partition.log_start_offset < end {
+                return Err(damage);
+            }
+            partition.segments.retain(|segment| segment.base_offset >= end);
         }
+        Ok(())
     }
 
     /// Segments hold at least what the checkpoint says; what lies behind was never synced and comes
-    /// again from the write-ahead log.
-    fn segments(&self, dir: &Path, found: &PartitionCheckpoint) -> Result<Vec<Arc<Segment>>, LogError> {
+    /// again from the write-ahead log. Without those that are damaged.
+    fn segments(&mut self, dir: &Path, found: &PartitionCheckpoint) -> Result<Vec<Arc<Segment>>, LogError> {
         let mut segments = Vec::new();
-        for segment in &found.segments {
-            let existing = Segment::existing(&self.disk, dir, segment);
-            let path = existing.path("log");
-            if existing.adopt().map_err(LogError::io("rename", &path))? {
-                self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        let ends = found.segments.iter().skip(1).map(|next| next.base_offset).chain([found.next_offset]);
+        for (segment, end) in found.segments.iter().zip(ends) {
+            match self.segment(dir, segment) {
+                Ok(existing) => segments.push(Arc::new(existing)),
+                Err(damage @ LogError::Corrupt { .. }) => self.damaged.push((found.tp, end, damage)),
+                Err(e) => return Err(e),
             }
-            let corrupt = |pos, what| LogError::Corrupt { path: path.clone(), pos, what };
-            let len = existing.cut_to_checkpoint().map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => corrupt(0, "it is missing".into()),
-                _ => LogError::Io { action: "open", path: path.clone(), source: e },
-            })?;
-            if len < segment.bytes {
-                return Err(corrupt(len, format!("it ends there, expected {} bytes", segment.bytes)));
-            }
-            segments.push(Arc::new(existing));
         }
         Ok(segments)
+    }
+
+    fn segment(&self, dir: &Path, found: &SegmentCheckpoint) -> Result<Segment, LogError> {
+        let existing = Segment::existing(&self.disk, dir, found);
+        let path = existing.path("log");
+        if existing.adopt().map_err(LogError::io("rename", &path))? {
+            self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        }
+        let corrupt = |pos, what| LogError::Corrupt { path: path.clone(), pos, what };
+        let len = existing.cut_to_checkpoint().map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => corrupt(0, "it is missing".into()),
+            _ => LogError::Io { action: "open", path: path.clone(), source: e },
+        })?;
+        if len < found.bytes {
+            return Err(corrupt(len, format!("it ends there, expected {} bytes", found.bytes)));
+        }
+        Ok(existing)
     }
 
     /// Removes segments made after the checkpoint.

@@ -7,8 +7,7 @@ use highwater_env::{Offset, TopicPartition};
 use super::Core;
 use crate::segment::Segment;
 use crate::{
-    AbortedTransaction, Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange, StoredRange,
-    StoredRecords,
+    Bounds, LogBatch, OpenTransaction, ProducerState, ReadError, ReadRange, StoredRange, StoredRecords,
 };
 
 /// Records of one batch inflate to no more than this when a timestamp is looked up.
@@ -124,18 +123,6 @@ impl Core {
         let range = ReadRange { aborted: partition.aborted_in(at, end), ..nothing };
         let bytes = segment.checkpoint().bytes;
         Ok(Found::Segment(InSegment { range, segment, bytes, end }))
-    }
-
-    /// Aborted transactions with records in `[from, to)`.
-    pub(crate) fn aborted_transactions(
-        &self,
-        tp: TopicPartition,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let state = self.state();
-        let partition = state.partitions.get(&tp).ok_or(ReadError::UnknownPartition(tp))?;
-        Ok(partition.aborted_in(from, to))
     }
 
     /// All producers that the partition remembers, as far as they are durable.

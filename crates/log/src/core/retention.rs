@@ -12,6 +12,9 @@ impl Core {
         let now_ms = self.clock.unix_ms();
         let expired: Vec<(TopicPartition, Offset)> = {
             let state = self.state();
+            if state.stopped.is_some() {
+                return false;
+            }
             let partitions = state.partitions.iter().filter(|(_, partition)| !partition.deleting);
             partitions.filter_map(|(tp, partition)| Some((*tp, kept_from(partition, now_ms)?))).collect()
         };
@@ -20,11 +23,6 @@ impl Core {
             if let Err(e) = self.submit_trim(*tp, *offset) {
                 tracing::warn!(%tp, "cannot delete records beyond retention: {e}");
             }
-        }
-        if !expired.is_empty() {
-            // Files go with the next checkpoint.
-            self.state().checkpoint_wanted = true;
-            self.segments_wanted.notify_all();
         }
         !expired.is_empty()
     }

@@ -15,6 +15,8 @@ use crate::{AppendError, BatchBuilder, LogBatch, LogError, LogOptions, ReadError
 use hooked::Hooked;
 
 mod compaction;
+mod compaction_due;
+mod failures;
 mod hooked;
 mod stored;
 mod transactions;
@@ -33,6 +35,7 @@ fn small() -> LogOptions {
         materialise_bytes: 16 << 10,
         memory_bytes_max: 1 << 20,
         tail_cache_bytes: 16 << 10,
+        compaction_keys_bytes_max: 1 << 20,
         tidy_interval: std::time::Duration::from_secs(3600),
         cluster_id: Some("golden-cluster-id-0001".into()),
         entropy: Arc::new(SeededEntropy::new(1)),

@@ -85,7 +85,7 @@ fn fill_segments(core: &Core) {
 fn tidy(core: &Core) {
     let _guard = PoisonOnPanic(core);
     while core.wait_to_tidy(core.options.tidy_interval) {
-        if let Err(e) = core.materialise_due() {
+        if let Err(e) = core.materialise_due().and_then(|()| core.seal_overdue()) {
             tracing::warn!("segments not written for retention and compaction: {e}");
         }
         core.delete_expired();

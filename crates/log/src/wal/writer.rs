@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use highwater_env::{Disk, DiskFile, Entropy, OpenMode};
 
-use super::{FileHeader, GroupHeader, HEADER_BYTES, PAGE, WalFileFound, encode_frame};
+use super::{Effect, FileHeader, GroupHeader, HEADER_BYTES, PAGE, WalFileFound, encode_frame};
 use crate::core::Frame;
 use crate::error::is_disk_full;
 
@@ -101,8 +101,10 @@ impl WalWriter {
         let bytes = u32::try_from(bytes).expect("a group is below group_bytes_max + batch_bytes_max");
         let mut header = GroupHeader { generation: 0, sequence, durable, frames: 0, bytes };
         header.frames = u32::try_from(frames.len()).expect("each frame takes 32 bytes of a group");
+        let frees = frames.iter().all(|frame| frame.change.effect() == Effect::Frees);
+        let kept_free = if frees { 0 } else { self.kept_free() };
         // A page more for the mark.
-        self.make_room(header.extent() + PAGE, sequence, checkpointed)?;
+        self.make_room(header.extent() + PAGE + kept_free, sequence, checkpointed)?;
         let (Some(current), Some(file)) = (&mut self.current, self.files.last_mut()) else {
             return Err(WriteFailed::Broken(io::Error::other("no write-ahead file")));
         };
@@ -128,6 +130,11 @@ impl WalWriter {
         current.pos += header.extent();
         file.last_sequence = sequence;
         Ok(())
+    }
+
+    /// What is kept free in the newest file for deletions: they must go on once the disk is full.
+    fn kept_free(&self) -> u64 {
+        (self.file_bytes / 64).next_multiple_of(PAGE)
     }
 
     /// Makes what was written durable.

@@ -50,7 +50,7 @@ pub(crate) fn verify(expected: &Expected, log: &Log, tp: TopicPartition, now_ms:
 }
 
 /// Whatever is there was written there. Whatever is not was superseded by a committed record of its
-/// key, aborted, or a tombstone of old.
+/// key, aborted, or a tombstone of old, which left nothing of its key behind.
 fn verify_compacted(expected: &Expected, found: &[LogBatch], now_ms: i64) -> Result<(), String> {
     let due: BTreeMap<Offset, Record> = records(&expected.durable)?;
     let found: BTreeMap<Offset, Record> = records(found)?;
@@ -76,16 +76,24 @@ fn verify_compacted(expected: &Expected, found: &[LogBatch], now_ms: i64) -> Res
             |(id, first): &(i64, Offset)| *id == batch.producer_id() && batch.base_offset() >= *first;
         batch.is_transactional() && open.iter().any(covers)
     };
-    let mut latest: BTreeMap<Option<Bytes>, Offset> = BTreeMap::new();
+    let mut committed: BTreeMap<Option<Bytes>, Vec<Offset>> = BTreeMap::new();
     for batch in expected.durable.iter().filter(|batch| !batch.is_control()) {
         if !is_aborted(batch) && !is_open(batch) {
-            let of_batch = records(std::slice::from_ref(batch))?;
-            latest.extend(of_batch.into_iter().map(|(offset, record)| (record.key, offset)));
+            for (offset, record) in records(std::slice::from_ref(batch))? {
+                committed.entry(record.key).or_default().push(offset);
+            }
+        }
+    }
+    for (key, offsets) in &committed {
+        let left: Vec<&Offset> = offsets.iter().filter(|offset| found.contains_key(offset)).collect();
+        if left.last().is_some_and(|last| Some(*last) != offsets.last()) {
+            return Err(format!("key {key:?} is back: offsets {left:?} are left of {offsets:?}"));
         }
     }
     for batch in expected.durable.iter().filter(|batch| !batch.is_control() && !is_aborted(batch)) {
         for (offset, record) in records(std::slice::from_ref(batch))? {
-            let superseded = latest.get(&record.key).is_some_and(|latest| *latest > offset);
+            let latest = committed.get(&record.key).and_then(|offsets| offsets.last());
+            let superseded = latest.is_some_and(|latest| *latest > offset);
             let expired = record.value.is_none() && now_ms - record.timestamp_ms >= crate::TOMBSTONE_MS;
             if !found.contains_key(&offset) && !superseded && !expired {
                 return Err(format!("offset {offset} is gone, and is the last of its key: {record:?}"));

@@ -407,23 +407,23 @@ fn batch(identity: ProducerIdentity, sequence: i32, value: &str) -> LogBatch {
     batch.finish()
 }
 
-/// Values of committed transactions, as a client filters them: by the list of aborted transactions
-/// and the markers on its way. Before and after the last stable offset: a transaction that is still
+/// Values of committed transactions, as a client filters them: by the aborted transactions that come
+/// with what it reads, and the markers on its way. Before and after the last stable offset: a transaction that is still
 /// open holds back what was committed behind it.
 fn committed(log: &Log, tp: TopicPartition) -> Result<(Vec<String>, Vec<String>), ReadError> {
     let bounds = log.bounds(tp)?;
-    let mut aborted = log.aborted_transactions(tp, 0, bounds.high_watermark)?;
-    aborted.sort_by_key(|aborted| aborted.first_offset);
     let open = log.open_transactions();
     let is_open = |batch: &LogBatch| {
         let same = |open: &&OpenTransaction| open.tp == tp && open.producer_id == batch.producer_id();
         open.iter().find(same).is_some_and(|open| batch.base_offset() >= open.first_offset)
     };
-    let (mut skipped, mut next) = (BTreeSet::new(), 0);
     let (mut stable, mut held_back) = (Vec::new(), Vec::new());
+    let mut next = 0;
     while next < bounds.high_watermark {
         let range = log.read(tp, next, 1 << 10)?;
         next = range.next_offset(next);
+        let (mut skipped, mut aborted) = (BTreeSet::new(), range.aborted);
+        aborted.sort_by_key(|aborted| aborted.first_offset);
         for batch in &range.batches {
             let begun =
                 aborted.iter().take_while(|aborted| aborted.first_offset <= batch.last_offset()).count();
