@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use highwater_log::LogOptions;
 use serde::Deserialize;
 
 use crate::listeners::ListenerConfig;
@@ -57,6 +58,8 @@ pub(crate) struct LogConfig {
     pub(crate) default_partitions: i32,
     /// Limit of the node's memory for records in flight, cached and being processed.
     pub(crate) memory_bytes_max: u64,
+    /// The largest record batch of any topic, whatever its `max.message.bytes` says.
+    pub(crate) batch_bytes_max: usize,
 }
 
 /// `[pipelines]`
@@ -83,7 +86,12 @@ impl Default for KafkaConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { auto_create_topics: true, default_partitions: 1, memory_bytes_max: 1 << 30 }
+        Self {
+            auto_create_topics: true,
+            default_partitions: 1,
+            memory_bytes_max: 1 << 30,
+            batch_bytes_max: LogOptions::default().batch_bytes_max,
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::LogError;
 /// Limits of one log. All sizes in bytes.
 #[derive(Clone)]
 pub struct LogOptions {
-    /// Largest batch accepted.
+    /// Largest batch accepted, whatever a topic's `max.message.bytes` says; at most 48 MiB. See
+    /// [`LogOptions::with_batch_bytes_max`].
     pub batch_bytes_max: usize,
     /// A group stops growing at this size; the next one forms behind it.
     pub group_bytes_max: usize,
@@ -47,7 +48,7 @@ impl std::fmt::Debug for LogOptions {
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
-            batch_bytes_max: 8 << 20,
+            batch_bytes_max: 24 << 20,
             group_bytes_max: 4 << 20,
             wal_file_bytes: 64 << 20,
             wal_zero_bytes: 4 << 20,
@@ -64,8 +65,24 @@ impl Default for LogOptions {
     }
 }
 
+/// The largest `batch_bytes_max`: two such batches fit into the default memory.
+const BATCH_BYTES_MAX: usize = 48 << 20;
+
 impl LogOptions {
+    /// Takes batches of up to `bytes`, and has write-ahead files of a size for them.
+    #[must_use]
+    pub fn with_batch_bytes_max(self, bytes: usize) -> Self {
+        let wal_file_bytes = self.wal_file_bytes.max(2 * (self.group_bytes_max as u64 + bytes as u64));
+        Self { batch_bytes_max: bytes, wal_file_bytes, ..self }
+    }
+
     pub(crate) fn check(&self) -> Result<(), LogError> {
+        if self.batch_bytes_max > BATCH_BYTES_MAX {
+            let max = self.batch_bytes_max;
+            return Err(LogError::Options(format!(
+                "batch_bytes_max is {max}, expected at most {BATCH_BYTES_MAX}"
+            )));
+        }
         let group = self.group_bytes_max as u64 + self.batch_bytes_max as u64;
         if self.wal_file_bytes < 2 * group {
             let (file, least) = (self.wal_file_bytes, 2 * group);

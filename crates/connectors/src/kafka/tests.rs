@@ -20,7 +20,7 @@ use crate::registry::tests::{Printed, options, outside, sink_spec, source_spec};
 use crate::{Outside, Registry};
 
 fn open(dir: &Path) -> (Log, Topics) {
-    let options = LogOptions { wal_file_bytes: 32 << 20, ..LogOptions::default() };
+    let options = LogOptions { batch_bytes_max: 8 << 20, wal_file_bytes: 32 << 20, ..LogOptions::default() };
     let (disk, clock) = (Arc::new(RealDisk), Arc::new(SystemClock::new()));
     let (log, _) = Log::open(disk, clock, dir, options, &MemoryBudget::unlimited()).unwrap();
     let options = TopicOptions { default_partitions: 2, ..TopicOptions::default() };

@@ -162,7 +162,7 @@ pub static TOPIC_CONFIGS: [ConfigKey; 35] = [
     key("max.compaction.lag.ms", ConfigKind::Long { min: 1 }, LONG_MAX).broker("log.cleaner.max.compaction.lag.ms")
         .says("The longest a record of a compacted topic may stay out of compaction, ms."),
     key("max.message.bytes", ConfigKind::Int { min: 0, max: ANY_INT }, "1048588").broker("message.max.bytes")
-        .says("The largest record batch taken, bytes."),
+        .says("The largest record batch taken, bytes; never above the node's `[log] batch_bytes_max`."),
     key("message.timestamp.after.max.ms", ConfigKind::Long { min: 0 }, "3600000").broker("log.message.timestamp.after.max.ms")
         .says("How far a record's timestamp may lie ahead of the node's clock, ms. Judged by a batch's largest timestamp."),
     key("message.timestamp.before.max.ms", ConfigKind::Long { min: 0 }, LONG_MAX).broker("log.message.timestamp.before.max.ms")

@@ -58,8 +58,8 @@ impl LocalNode {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy::new());
         let budget = MemoryBudget::root("node", config.log.memory_bytes_max);
-        let (log, report) =
-            Log::open(Arc::clone(&disk), Arc::clone(&clock), data_dir, LogOptions::default(), &budget)?;
+        let log_options = LogOptions::default().with_batch_bytes_max(config.log.batch_bytes_max);
+        let (log, report) = Log::open(Arc::clone(&disk), Arc::clone(&clock), data_dir, log_options, &budget)?;
         let topic_options = TopicOptions {
             auto_create: config.log.auto_create_topics,
             default_partitions: config.log.default_partitions,

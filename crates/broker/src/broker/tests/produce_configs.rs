@@ -74,6 +74,18 @@ fn batches_keep_the_topics_size() {
     node.refused(&dense, ErrorCode::MessageTooLarge);
 }
 
+/// The topic decides, up to what the log takes from any topic.
+#[test]
+fn large_batches_are_taken_as_the_topic_says_up_to_the_logs_limit() {
+    let node = Fixture::with_configs(&[("max.message.bytes", "2147483647")]);
+    let bytes_max = LogOptions::default().batch_bytes_max;
+    let large = batch(&[&"x".repeat(bytes_max - 100)], 1000);
+    assert!(large.len() <= bytes_max);
+    assert_eq!(node.produce_8(&large).code, 0);
+    assert_eq!(node.stored()[0].bytes().len(), large.len());
+    node.refused(&batch(&[&"x".repeat(bytes_max)], 1000), ErrorCode::MessageTooLarge);
+}
+
 #[test]
 fn append_time_replaces_the_producers() {
     let node = Fixture::with_configs(&[("message.timestamp.type", "LogAppendTime")]);
