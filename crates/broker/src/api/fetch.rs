@@ -19,7 +19,7 @@ use highwater_env::{MemoryExhausted, Offset, Reservation, TopicPartition};
 use highwater_log::{Bounds, StoredRange, StoredRecords};
 
 use crate::api::TopicRef;
-use crate::broker::{Answer, Broker};
+use crate::broker::{Answer, Broker, check_leader_epoch};
 use crate::errors::{ErrorCode, read_error};
 use crate::request::{Refusal, Request};
 use crate::response::{Part, Response};
@@ -65,15 +65,18 @@ impl ParkedFetch {
         let known = code == ErrorCode::None;
         let topics = asked.topics.into_iter().filter(|_| known).map(|topic| {
             let id = broker.find_topic(&topic.topic).map(|found| found.id);
-            let slices = topic.partitions.iter().map(|asked| Slice {
-                index: asked.index,
-                tp: id.ok().map(|topic| TopicPartition { topic, partition: asked.index }),
-                next_offset: asked.offset,
-                bytes_left: usize::try_from(asked.max_bytes).unwrap_or(0),
-                code: id.err().unwrap_or(ErrorCode::None),
-                bounds: PartitionAnswer::NO_BOUNDS,
-                aborted: Vec::new(),
-                batches: Vec::new(),
+            let slices = topic.partitions.iter().map(|asked| {
+                let found = id.and_then(|topic| check_leader_epoch(asked.leader_epoch).map(|()| topic));
+                Slice {
+                    index: asked.index,
+                    tp: found.ok().map(|topic| TopicPartition { topic, partition: asked.index }),
+                    next_offset: asked.offset,
+                    bytes_left: usize::try_from(asked.max_bytes).unwrap_or(0),
+                    code: found.err().unwrap_or(ErrorCode::None),
+                    bounds: PartitionAnswer::NO_BOUNDS,
+                    aborted: Vec::new(),
+                    batches: Vec::new(),
+                }
             });
             let slices = slices.collect();
             (topic.topic, slices)

@@ -18,7 +18,7 @@ use highwater_env::{Clock, Disk, Entropy, MemoryBudget, RealDisk, SeededEntropy,
 use highwater_log::{BatchBuilder, Log, LogBatch, LogOptions};
 use tempfile::TempDir;
 
-use super::{Answer, Broker, Handled};
+use super::{Answer, Broker, Handled, LEADER_EPOCH};
 use crate::api::APIS;
 use crate::errors::ErrorCode;
 use crate::guard::tests::{Writer, shape_of};
@@ -237,6 +237,26 @@ fn values(records: Bytes) -> Vec<(i64, String)> {
     let batches = LogBatch::split_all(records).unwrap();
     let records = batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap());
     records.map(|r| (r.offset, String::from_utf8(r.value.unwrap().to_vec()).unwrap())).collect()
+}
+
+/// KIP-320: a client that believes in another leader is told so.
+#[test]
+fn a_fetch_names_the_leader_epoch_it_knows() {
+    let node = fixture();
+    node.create("t");
+    let code = |epoch: i32| {
+        let mut body = fetch_body("t", 0, 0, 0);
+        let at = body.len() - (2 + 4 + 4 + 8 + 8 + 4);
+        body[at..at + 4].copy_from_slice(&epoch.to_be_bytes());
+        let mut answer = node.ask(1, 11, &body).unwrap();
+        answer.advance(10);
+        skip_topic(&mut answer, "t");
+        answer.advance(4);
+        answer.get_i16()
+    };
+    let codes = [-1, LEADER_EPOCH, LEADER_EPOCH + 1].map(code);
+    let expected = [ErrorCode::None, ErrorCode::None, ErrorCode::UnknownLeaderEpoch].map(ErrorCode::code);
+    assert_eq!(codes, expected);
 }
 
 #[test]

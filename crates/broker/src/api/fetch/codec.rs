@@ -21,6 +21,8 @@ use crate::wire::{WireError, WireReader, WireWriter};
 /// The first version that names topics by id (KIP-516).
 const TOPIC_IDS_SINCE: i16 = 13;
 const READ_COMMITTED: i8 = 1;
+/// What a client says that knows none.
+const NO_LEADER_EPOCH: i32 = -1;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FetchRequest {
@@ -41,6 +43,7 @@ pub(crate) struct FetchTopic {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FetchPartition {
     pub(crate) index: i32,
+    pub(crate) leader_epoch: i32,
     pub(crate) offset: i64,
     pub(crate) max_bytes: i32,
 }
@@ -87,9 +90,7 @@ impl FetchRequest {
 
 fn read_partition(reader: &mut WireReader, version: i16) -> Result<FetchPartition, WireError> {
     let index = reader.i32()?;
-    if version >= 9 {
-        let _leader_epoch = reader.i32()?;
-    }
+    let leader_epoch = if version >= 9 { reader.i32()? } else { NO_LEADER_EPOCH };
     let offset = reader.i64()?;
     if version >= 12 {
         let _last_fetched_epoch = reader.i32()?;
@@ -99,7 +100,7 @@ fn read_partition(reader: &mut WireReader, version: i16) -> Result<FetchPartitio
     }
     let max_bytes = reader.i32()?;
     reader.tags()?;
-    Ok(FetchPartition { index, offset, max_bytes })
+    Ok(FetchPartition { index, leader_epoch, offset, max_bytes })
 }
 
 /// One partition's part of the answer.

@@ -8,7 +8,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{FetchPartition, FetchRequest, FetchTopic, Form, PartitionAnswer, write};
+use super::{FetchPartition, FetchRequest, FetchTopic, Form, NO_LEADER_EPOCH, PartitionAnswer, write};
 use crate::api::TopicRef;
 use crate::response::{Part, concat};
 use crate::wire::{WireReader, WireWriter};
@@ -39,7 +39,7 @@ fn written(request: &FetchRequest, version: i16) -> Bytes {
         for partition in &topic.partitions {
             out.i32(partition.index);
             if version >= 9 {
-                out.i32(3);
+                out.i32(partition.leader_epoch);
             }
             out.i64(partition.offset);
             if version >= 12 {
@@ -83,10 +83,11 @@ prop_compose! {
         limits in any::<[i32; 3]>(),
         committed_only in any::<bool>(),
         session_id in any::<i32>(),
-        partitions in prop::collection::vec(any::<(i32, i64, i32)>(), 0..5),
+        partitions in prop::collection::vec(any::<(i32, i32, i64, i32)>(), 0..5),
     ) -> (i16, FetchRequest) {
-        let partitions = partitions.into_iter().map(|(index, offset, max_bytes)| {
-            FetchPartition { index, offset, max_bytes }
+        let partitions = partitions.into_iter().map(|(index, leader_epoch, offset, max_bytes)| {
+            let leader_epoch = if version >= 9 { leader_epoch } else { NO_LEADER_EPOCH };
+            FetchPartition { index, leader_epoch, offset, max_bytes }
         });
         let topics = vec![FetchTopic { topic: topic_ref(version, id), partitions: partitions.collect() }];
         let [max_wait_ms, min_bytes, max_bytes] = limits;
@@ -117,6 +118,7 @@ proptest! {
             prop_assert_eq!(&topic, &ours.topic);
             let partitions: Vec<_> = theirs.partitions.iter().map(|p| FetchPartition {
                 index: p.partition,
+                leader_epoch: p.current_leader_epoch,
                 offset: p.fetch_offset,
                 max_bytes: p.partition_max_bytes,
             }).collect();
