@@ -70,7 +70,7 @@ pub enum Answer {
 /// ```text
 /// while is_blocked: wait a little, retry        (nothing else is read from the connection)
 /// loop:
-///     if reads_files: read                      (may wait for the disk)
+///     if read_memory: read                      (may wait for the disk)
 ///     if is_done, or the deadline has passed: finish
 ///     wait until poll is ready, or for the deadline
 /// ```
@@ -230,11 +230,11 @@ impl Parked {
         }
     }
 
-    /// Whether [`Parked::read`] has anything to do.
-    pub fn reads_files(&self) -> bool {
+    /// Reads records that are in memory; whether there are others to [read](Parked::read).
+    pub fn read_memory(&mut self) -> bool {
         match self {
             Self::Produce(_) | Self::Waiting(_) => false,
-            Self::Fetch(_) => true,
+            Self::Fetch(fetch) => fetch.read_memory(),
         }
     }
 

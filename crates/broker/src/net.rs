@@ -340,7 +340,7 @@ async fn settle(
     hurry: &mut watch::Receiver<bool>,
 ) -> Result<Answer, End> {
     loop {
-        if parked.reads_files() {
+        if parked.read_memory() {
             parked = spawn_blocking(move || {
                 parked.read();
                 parked
@@ -398,7 +398,7 @@ async fn send_slices(
     Ok(())
 }
 
-/// Sends from a file, off the socket threads: it may wait for the disk.
+/// Sends from a file; off the socket threads if it may wait for the disk.
 async fn send_file(
     mut socket: OwnedWriteHalf,
     mut range: FileRange,
@@ -406,17 +406,26 @@ async fn send_file(
 ) -> Result<OwnedWriteHalf, End> {
     while !range.is_empty() {
         timeout(broker.options.stall_max, socket.writable()).await??;
-        let sending = spawn_blocking(move || {
-            let stream = socket.as_ref();
-            let sent = stream.try_io(Interest::WRITABLE, || range.send(stream.as_fd()));
-            (socket, range, sent)
-        });
-        let sent;
-        (socket, range, sent) = sending.await?;
+        let sent = if range.is_cached() {
+            send_some(&socket, &mut range)
+        } else {
+            let sending = spawn_blocking(move || {
+                let sent = send_some(&socket, &mut range);
+                (socket, range, sent)
+            });
+            let sent;
+            (socket, range, sent) = sending.await?;
+            sent
+        };
         match sent {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
             _ => {}
         }
     }
     Ok(socket)
+}
+
+fn send_some(socket: &OwnedWriteHalf, range: &mut FileRange) -> io::Result<usize> {
+    let stream = socket.as_ref();
+    stream.try_io(Interest::WRITABLE, || range.send(stream.as_fd()))
 }

@@ -87,7 +87,9 @@ fn peak_of(node: &Node, frame: Bytes) -> usize {
     match node.broker.handle(frame) {
         Handled::Answered(answer) => drop(answer),
         Handled::Parked(mut parked) => {
-            parked.read();
+            if parked.read_memory() {
+                parked.read();
+            }
             drop(parked.finish());
         }
     }

@@ -102,6 +102,12 @@ pub trait DiskFile: Send + Sync {
     }
     /// fdatasync: makes all bytes written so far, and the length, durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// Whether the `len` bytes at `pos` are in the page cache, as far as a few of them tell: then [`DiskFile::send`]
+    /// hardly waits for the disk. False if it is not known.
+    fn is_cached(&self, pos: u64, len: usize) -> bool {
+        let _ = (pos, len);
+        false
+    }
     /// Lets the system begin to store the `len` bytes at `pos`, so that a later sync finds little left to do and
     /// holds up no other. Only a hint: it does not wait and promises nothing.
     fn begin_writeback(&self, pos: u64, len: u64) {

@@ -383,6 +383,20 @@ impl Log {
         self.0.core.read_stored(tp, from, bytes_max, committed_only)
     }
 
+    /// As [`Log::read_stored`], without waiting for the disk: none if that would be needed.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read_in_memory(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+        committed_only: bool,
+    ) -> Result<Option<StoredRange>, ReadError> {
+        self.0.core.read_in_memory(tp, from, bytes_max, committed_only)
+    }
+
     /// The partition's offsets.
     ///
     /// # Errors

@@ -5,8 +5,8 @@
 //!  ▲           │ no                                                 ▲
 //!  └── woken ──┴── any partition's high watermark rises ── deadline ┘
 //! ```
-//! Reading may wait for the disk: [`ParkedFetch::read`] is called off the socket threads. What lies in
-//! segments is found, not read: it goes from its file into the socket.
+//! What is in memory is read on the spot. [`ParkedFetch::read`] may wait for the disk, off the socket threads:
+//! what lies in segments is found, not read, and goes from its file into the socket.
 
 pub(crate) mod codec;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use highwater_env::{MemoryExhausted, Offset, Reservation, TopicPartition};
-use highwater_log::{Bounds, StoredRange, StoredRecords};
+use highwater_log::{Bounds, Log, ReadError, StoredRange, StoredRecords};
 
 use crate::api::TopicRef;
 use crate::broker::{Answer, Broker, check_leader_epoch};
@@ -102,6 +102,21 @@ impl ParkedFetch {
 
     /// Reads what is there by now, up to the request's limits. May wait for the disk.
     pub(crate) fn read(&mut self) {
+        self.read_by(|log, tp, from, room, committed_only| {
+            log.read_stored(tp, from, room, committed_only).map(Some)
+        });
+    }
+
+    /// Reads what is in memory; true if more is in files, to be [read](ParkedFetch::read).
+    pub(crate) fn read_memory(&mut self) -> bool {
+        !self.read_by(Log::read_in_memory)
+    }
+
+    /// Reads partition by partition; false if it came to one that `read` does not give.
+    fn read_by(
+        &mut self,
+        read: impl Fn(&Log, TopicPartition, Offset, usize, bool) -> Result<Option<StoredRange>, ReadError>,
+    ) -> bool {
         for slice in self.topics.iter_mut().flat_map(|(_, slices)| slices) {
             let Some(tp) = slice.tp.filter(|_| slice.takes_more(self.form)) else { continue };
             // The answer's first batch is sent whatever its size, or a consumer would stand still.
@@ -111,13 +126,14 @@ impl ParkedFetch {
                 continue;
             }
             // Records of an open transaction neither go into the answer nor end the wait.
-            match self.broker.log.read_stored(tp, slice.next_offset, room, self.form.committed_only) {
-                Ok(range) => {
+            match read(&self.broker.log, tp, slice.next_offset, room, self.form.committed_only) {
+                Ok(None) => return false,
+                Ok(Some(range)) => {
                     if let StoredRecords::Batches(_) = &range.records
                         && hold(&self.broker, &mut self.held, range.records.len()).is_err()
                     {
                         self.starved = true;
-                        return;
+                        return true;
                     }
                     self.bytes += range.records.len();
                     slice.take(range, self.form);
@@ -125,6 +141,7 @@ impl ParkedFetch {
                 Err(error) => slice.fail(read_error(&error)),
             }
         }
+        true
     }
 
     /// Whether it can be answered without waiting longer.

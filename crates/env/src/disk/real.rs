@@ -180,6 +180,18 @@ impl DiskFile for RealFile {
         Ok(bytes)
     }
 
+    /// By reading the first byte, the last, and one between them, if that does not wait (`RWF_NOWAIT`).
+    #[cfg(target_os = "linux")]
+    fn is_cached(&self, pos: u64, len: usize) -> bool {
+        let last = (len as u64).saturating_sub(1);
+        [0, last / 2, last].iter().all(|at| {
+            let mut byte = [0];
+            let mut into = [io::IoSliceMut::new(&mut byte)];
+            let flags = rustix::io::ReadWriteFlags::NOWAIT;
+            rustix::io::preadv2(&self.0, &mut into, pos + at, flags).is_ok_and(|read| read == 1)
+        })
+    }
+
     /// sendfile(2).
     #[cfg(target_os = "linux")]
     fn send(&self, socket: BorrowedFd<'_>, pos: u64, len: usize) -> io::Result<usize> {

@@ -34,6 +34,17 @@ struct InSegment {
     end: Offset,
 }
 
+/// Where a reader of all, or of committed records only, ends.
+fn limit(bounds: &Bounds, committed_only: bool) -> Offset {
+    if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+}
+
+fn below_limit(range: ReadRange, committed_only: bool) -> StoredRange {
+    let ReadRange { mut batches, bounds, aborted } = range;
+    batches.retain(|batch| batch.base_offset() < limit(&bounds, committed_only));
+    StoredRange { records: StoredRecords::Batches(batches), bounds, aborted }
+}
+
 impl Core {
     pub(crate) fn bounds(&self, tp: TopicPartition) -> Result<Bounds, ReadError> {
         let state = self.state();
@@ -74,21 +85,30 @@ impl Core {
         bytes_max: usize,
         committed_only: bool,
     ) -> Result<StoredRange, ReadError> {
-        let limit = |bounds: &Bounds| {
-            if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+        let InSegment { range, segment, bytes, .. } = match self.find(tp, from, from, bytes_max)? {
+            Found::Memory(range) => return Ok(below_limit(range, committed_only)),
+            Found::Segment(found) => found,
         };
-        if let Found::Segment(InSegment { range, segment, bytes, .. }) =
-            self.find(tp, from, from, bytes_max)?
-        {
-            let file = segment.range(from, bytes_max, limit(&range.bounds), bytes)?;
-            if let Some(file) = file.filter(|file| file.len() >= FILE_BYTES_MIN) {
-                let (bounds, aborted) = (range.bounds, range.aborted);
-                return Ok(StoredRange { records: StoredRecords::File(file), bounds, aborted });
-            }
+        let file = segment.range(from, bytes_max, limit(&range.bounds, committed_only), bytes)?;
+        if let Some(file) = file.filter(|file| file.len() >= FILE_BYTES_MIN) {
+            let (bounds, aborted) = (range.bounds, range.aborted);
+            return Ok(StoredRange { records: StoredRecords::File(file), bounds, aborted });
         }
-        let ReadRange { mut batches, bounds, aborted } = self.read(tp, from, bytes_max)?;
-        batches.retain(|batch| batch.base_offset() < limit(&bounds));
-        Ok(StoredRange { records: StoredRecords::Batches(batches), bounds, aborted })
+        self.read(tp, from, bytes_max).map(|range| below_limit(range, committed_only))
+    }
+
+    /// As [`Core::read_stored`], but none if it lies in a file.
+    pub(crate) fn read_in_memory(
+        &self,
+        tp: TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+        committed_only: bool,
+    ) -> Result<Option<StoredRange>, ReadError> {
+        match self.find(tp, from, from, bytes_max)? {
+            Found::Memory(range) => Ok(Some(below_limit(range, committed_only))),
+            Found::Segment(_) => Ok(None),
+        }
     }
 
     /// Where the batch at or after `at` lies, at one moment; `from` is what was asked for.

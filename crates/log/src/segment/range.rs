@@ -12,6 +12,9 @@ use highwater_env::{DiskFile, Offset};
 use super::Segment;
 use crate::ReadError;
 
+/// Sent at one time: what a thread that serves sockets does for one connection before it looks at others.
+const SEND_BYTES_MAX: usize = 1 << 20;
+
 /// Whole batches, end to end in a file. The file stays readable while this lives, whatever retention and
 /// compaction do meanwhile.
 #[derive(Clone)]
@@ -20,6 +23,7 @@ pub struct FileRange {
     pos: u64,
     len: usize,
     next_offset: Offset,
+    cached: bool,
 }
 
 impl std::fmt::Debug for FileRange {
@@ -44,12 +48,18 @@ impl FileRange {
         self.next_offset
     }
 
-    /// Sends some of the bytes that are left into a non-blocking socket; says how many. May wait for the disk.
+    /// Whether all of it was in the page cache when it was found.
+    pub fn is_cached(&self) -> bool {
+        self.cached
+    }
+
+    /// Sends some of the bytes that are left, at most 1 MiB, into a non-blocking socket; says how many. May wait
+    /// for the disk, unless [`FileRange::is_cached`].
     ///
     /// # Errors
     /// `WouldBlock` if the socket is full; `UnexpectedEof` if the file was cut; those of sendfile(2).
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let sent = self.file.send(socket, self.pos, self.len)?.min(self.len);
+        let sent = self.file.send(socket, self.pos, self.len.min(SEND_BYTES_MAX))?.min(self.len);
         if sent == 0 && self.len > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -105,6 +115,7 @@ impl Segment {
             (at, due) = (next, peek.last_offset + 1);
         }
         let len = usize::try_from(at - start).unwrap_or(usize::MAX);
-        Ok(Some(FileRange { file: Arc::clone(file), pos: start, len, next_offset: due }))
+        let cached = file.is_cached(start, len);
+        Ok(Some(FileRange { file: Arc::clone(file), pos: start, len, next_offset: due, cached }))
     }
 }
