@@ -113,7 +113,7 @@ impl Node {
                 if parked.is_blocked() {
                     parked.give_up();
                 }
-                if parked.reads_files() {
+                if parked.read_memory() {
                     parked.read();
                 }
                 let _ = parked.poll(&mut Context::from_waker(Waker::noop()));
@@ -121,8 +121,8 @@ impl Node {
             }
         };
         if let Answer::Reply(response) = answer {
-            let len: usize = response.parts().iter().map(Bytes::len).sum();
-            assert_eq!(len, response.wire_len(), "an answer is as long as it says");
+            let bytes = response.to_bytes().expect("a simulated disk that does not fail");
+            assert_eq!(bytes.len(), response.wire_len(), "an answer is as long as it says");
         }
     }
 }

@@ -8,7 +8,7 @@ use highwater_log::FileRange;
 
 /// A stretch of an answer.
 #[derive(Clone, Debug)]
-pub enum Part {
+pub(crate) enum Part {
     /// In memory.
     Bytes(Bytes),
     /// Stored batches, to be sent from their file.
@@ -66,7 +66,7 @@ impl Response {
     }
 
     /// The bytes to send, in order.
-    pub fn parts(&self) -> &[Part] {
+    pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
