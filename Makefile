@@ -30,6 +30,7 @@ fuzz:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cd fuzz && RUSTFLAGS="--cfg fuzzing" cargo check -q --bins
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo "SKIPPED: cargo-deny is not installed"; fi
 
