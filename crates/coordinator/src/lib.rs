@@ -11,6 +11,8 @@
 mod admission;
 mod coordinators;
 mod groups;
+#[cfg(test)]
+mod testing;
 mod topic_config;
 mod topics;
 mod transactions;

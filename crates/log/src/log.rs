@@ -34,6 +34,13 @@ pub struct Bounds {
     pub log_end_offset: Offset,
 }
 
+impl Bounds {
+    /// Where a reader ends: one of committed records only, or of all.
+    pub fn readable_end(&self, committed_only: bool) -> Offset {
+        if committed_only { self.last_stable_offset } else { self.high_watermark }
+    }
+}
+
 /// What a read found: whole batches, end to end.
 #[derive(Clone, Debug)]
 pub struct ReadRange {

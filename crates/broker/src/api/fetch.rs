@@ -160,7 +160,7 @@ impl ParkedFetch {
             self.broker
                 .log
                 .bounds(tp)
-                .map_or(true, |bounds| slice.end(&bounds, self.form) > slice.next_offset)
+                .map_or(true, |bounds| bounds.readable_end(self.form.committed_only) > slice.next_offset)
         };
         if self.starved {
             return Poll::Pending;
@@ -223,10 +223,6 @@ fn hold(broker: &Broker, held: &mut Option<Reservation>, more: usize) -> Result<
 }
 
 impl Slice {
-    fn end(&self, bounds: &Bounds, form: Form) -> Offset {
-        if form.committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
-    }
-
     /// Whether a read may add to it. Batches of a transaction and the list of those that were aborted
     /// come from one moment, or compaction might take away one without the other: read_committed
     /// takes one read.

@@ -74,7 +74,7 @@ fn find(
     let bounds = broker.log.bounds(tp).map_err(|error| read_error(&error))?;
     check_leader_epoch(asked.current_leader_epoch)?;
     match asked.timestamp {
-        LATEST => Ok((readable_end(&bounds, committed_only), -1)),
+        LATEST => Ok((bounds.readable_end(committed_only), -1)),
         EARLIEST => Ok((bounds.log_start_offset, -1)),
         EARLIEST_LOCAL if version >= EARLIEST_LOCAL_SINCE => Ok((bounds.log_start_offset, -1)),
         LATEST_TIERED if version >= LATEST_TIERED_SINCE => Ok(NOWHERE),
@@ -93,11 +93,7 @@ fn readable(
     committed_only: bool,
 ) -> Result<Found, ErrorCode> {
     let found = found.map_err(|error| read_error(&error))?;
-    Ok(found.filter(|(offset, _)| *offset < readable_end(bounds, committed_only)).unwrap_or(NOWHERE))
-}
-
-fn readable_end(bounds: &Bounds, committed_only: bool) -> Offset {
-    if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
+    Ok(found.filter(|(offset, _)| *offset < bounds.readable_end(committed_only)).unwrap_or(NOWHERE))
 }
 
 fn described(

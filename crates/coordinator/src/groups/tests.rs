@@ -5,20 +5,20 @@ mod offsets;
 mod restarts;
 mod statics;
 
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_env::{Clock, Entropy, ManualClock, MemoryBudget, SeededEntropy, SimDisk};
-use highwater_log::{Log, LogOptions};
+use highwater_env::{Clock, Entropy, ManualClock, SeededEntropy, SimDisk};
+use highwater_log::Log;
 
 use super::refusal::GroupRefusal;
 use super::{
     GroupOptions, Groups, JoinRefused, JoinRequest, Joined, Leaving, MemberClaim, SyncRequest, Synced,
 };
+use crate::testing::open_log;
 use crate::{TopicOptions, Topics};
 
 const SESSION_MS: i64 = 10_000;
@@ -59,18 +59,8 @@ impl Fixture {
     }
 
     fn open(disk: SimDisk, clock: Arc<ManualClock>, options: GroupOptions) -> Self {
-        let log_options = LogOptions {
-            batch_bytes_max: 64 << 10,
-            group_bytes_max: 64 << 10,
-            wal_file_bytes: 512 << 10,
-            wal_zero_bytes: 16 << 10,
-            ..LogOptions::default()
-        };
-        let budget = MemoryBudget::unlimited();
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let dir = Path::new("data");
-        let opened = Log::open_stepped(Arc::new(disk.clone()), Arc::clone(&time), dir, log_options, &budget);
-        let log = opened.unwrap().0;
+        let log = open_log(&disk, Arc::clone(&time));
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
         let topics = Topics::open(log.clone(), Arc::clone(&entropy), TopicOptions::default()).unwrap();
         let groups = Groups::open(log.clone(), topics, time, entropy, options).unwrap();

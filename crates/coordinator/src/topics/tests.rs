@@ -1,24 +1,15 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use highwater_env::{ManualClock, MemoryBudget, SeededEntropy, SimDisk};
-use highwater_log::{BatchBuilder, Log, LogOptions};
+use highwater_env::{ManualClock, SeededEntropy, SimDisk};
+use highwater_log::{BatchBuilder, Log};
 
 use super::{CATALOG_PARTITION, TopicError, TopicOptions, Topics};
+use crate::testing;
 
 fn open_log(disk: &SimDisk) -> Log {
-    let clock = Arc::new(ManualClock::at(0));
-    let options = LogOptions {
-        batch_bytes_max: 64 << 10,
-        group_bytes_max: 64 << 10,
-        wal_file_bytes: 512 << 10,
-        wal_zero_bytes: 16 << 10,
-        ..LogOptions::default()
-    };
-    let budget = MemoryBudget::unlimited();
-    Log::open_stepped(Arc::new(disk.clone()), clock, Path::new("data"), options, &budget).unwrap().0
+    testing::open_log(disk, Arc::new(ManualClock::at(0)))
 }
 
 fn open(disk: &SimDisk, seed: u64) -> Topics {

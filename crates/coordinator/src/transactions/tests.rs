@@ -8,16 +8,16 @@ mod restart;
 mod transitions;
 mod wire;
 
-use std::path::Path;
 use std::sync::Arc;
 
-use highwater_env::{Clock, Entropy, ManualClock, MemoryBudget, SeededEntropy, SimDisk, TopicPartition};
-use highwater_log::{BatchBuilder, Log, LogBatch, LogOptions};
+use highwater_env::{Clock, Entropy, ManualClock, SeededEntropy, SimDisk, TopicPartition};
+use highwater_log::{BatchBuilder, Log, LogBatch};
 
 use super::{
     ProducerIdentity, TransactionError, TransactionOptions, TransactionResult, TransactionVersion,
     Transactions,
 };
+use crate::testing::open_log;
 use crate::{GroupOptions, Groups, TopicOptions, Topics};
 use TransactionResult::{Abort, Commit};
 use TransactionVersion::{One, Two};
@@ -38,23 +38,8 @@ impl Node {
     }
 
     fn open(disk: SimDisk, clock: Arc<ManualClock>) -> Self {
-        let options = LogOptions {
-            batch_bytes_max: 64 << 10,
-            group_bytes_max: 64 << 10,
-            wal_file_bytes: 512 << 10,
-            wal_zero_bytes: 16 << 10,
-            ..LogOptions::default()
-        };
-        let budget = MemoryBudget::unlimited();
         let shared: Arc<dyn Clock> = clock.clone();
-        let (log, _) = Log::open_stepped(
-            Arc::new(disk.clone()),
-            Arc::clone(&shared),
-            Path::new("data"),
-            options,
-            &budget,
-        )
-        .unwrap();
+        let log = open_log(&disk, Arc::clone(&shared));
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
         let topics = Topics::open(log.clone(), Arc::clone(&entropy), TopicOptions::default()).unwrap();
         if topics.get("orders").is_none() {

@@ -34,14 +34,10 @@ struct InSegment {
     end: Offset,
 }
 
-/// Where a reader of all, or of committed records only, ends.
-fn limit(bounds: &Bounds, committed_only: bool) -> Offset {
-    if committed_only { bounds.last_stable_offset } else { bounds.high_watermark }
-}
-
 fn below_limit(range: ReadRange, committed_only: bool) -> StoredRange {
     let ReadRange { mut batches, bounds, aborted } = range;
-    batches.retain(|batch| batch.base_offset() < limit(&bounds, committed_only));
+    let end = bounds.readable_end(committed_only);
+    batches.retain(|batch| batch.base_offset() < end);
     StoredRange { records: StoredRecords::Batches(batches), bounds, aborted }
 }
 
@@ -89,7 +85,7 @@ impl Core {
             Found::Memory(range) => return Ok(below_limit(range, committed_only)),
             Found::Segment(found) => found,
         };
-        let file = segment.range(from, bytes_max, limit(&range.bounds, committed_only), bytes)?;
+        let file = segment.range(from, bytes_max, range.bounds.readable_end(committed_only), bytes)?;
         if let Some(file) = file.filter(|file| file.len() >= FILE_BYTES_MIN) {
             let (bounds, aborted) = (range.bounds, range.aborted);
             return Ok(StoredRange { records: StoredRecords::File(file), bounds, aborted });
