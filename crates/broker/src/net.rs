@@ -75,8 +75,8 @@ enum End {
     Handler(#[from] JoinError),
 }
 
-/// Serves a listener's connections on `threads` until `shutdown` resolves; then requests already read are answered, for at
-/// most [`BrokerOptions::shutdown_grace`](crate::BrokerOptions::shutdown_grace).
+/// Serves a listener's connections on `threads` until `shutdown` resolves; then requests already read are
+/// answered, for at most [`BrokerOptions::shutdown_grace`](crate::BrokerOptions::shutdown_grace).
 pub async fn serve(
     socket: TcpListener,
     listener: Arc<Listener>,

@@ -102,14 +102,14 @@ pub trait DiskFile: Send + Sync {
     }
     /// fdatasync: makes all bytes written so far, and the length, durable.
     fn sync_data(&self) -> io::Result<()>;
-    /// Whether the `len` bytes at `pos` are in the page cache, as far as a few of them tell: then [`DiskFile::send`]
-    /// hardly waits for the disk. False if it is not known.
+    /// Whether the `len` bytes at `pos` are in the page cache, as far as a few of them tell: then
+    /// [`DiskFile::send`] hardly waits for the disk. False if it is not known.
     fn is_cached(&self, pos: u64, len: usize) -> bool {
         let _ = (pos, len);
         false
     }
-    /// Lets the system begin to store the `len` bytes at `pos`, so that a later sync finds little left to do and
-    /// holds up no other. Only a hint: it does not wait and promises nothing.
+    /// Lets the system begin to store the `len` bytes at `pos`, so that a later sync finds little left to
+    /// do and holds up no other. Only a hint: it does not wait and promises nothing.
     fn begin_writeback(&self, pos: u64, len: u64) {
         let _ = (pos, len);
     }
@@ -122,8 +122,8 @@ pub trait DiskFile: Send + Sync {
     /// Cuts the file, or grows it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Sends up to `len` bytes from `pos` into a socket; 0 means the end of the file. Where the system can, they
-    /// go there from the page cache, without a copy in this process.
+    /// Sends up to `len` bytes from `pos` into a socket; 0 means the end of the file. Where the system can,
+    /// they go there from the page cache, without a copy in this process.
     ///
     /// # Errors
     /// `WouldBlock` if a non-blocking socket is full; those of reading and of writing to the socket.

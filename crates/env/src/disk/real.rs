@@ -208,7 +208,8 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
-    /// Linux writes dirty pages that are said not to be needed at once, and drops clean ones only: these stay cached.
+    /// Linux writes dirty pages that are said not to be needed at once, and drops clean ones only: these
+    /// stay cached.
     #[cfg(target_os = "linux")]
     fn begin_writeback(&self, pos: u64, len: u64) {
         if let Some(len) = std::num::NonZeroU64::new(len) {

@@ -48,13 +48,13 @@ impl FileRange {
         self.next_offset
     }
 
-    /// Whether all of it was in the page cache when it was found.
+    /// Whether it was in the page cache when it was found, as far as a few of its bytes tell.
     pub fn is_cached(&self) -> bool {
         self.cached
     }
 
-    /// Sends some of the bytes that are left, at most 1 MiB, into a non-blocking socket; says how many. May wait
-    /// for the disk, unless [`FileRange::is_cached`].
+    /// Sends some of the bytes that are left, at most 1 MiB, into a non-blocking socket; says how many. May
+    /// wait for the disk, hardly if [`FileRange::is_cached`].
     ///
     /// # Errors
     /// `WouldBlock` if the socket is full; `UnexpectedEof` if the file was cut; those of sendfile(2).
