@@ -146,8 +146,8 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
 
 /// The channels between tasks.
 struct Wiring {
-    /// Per task: its input channels.
-    inputs: Vec<Vec<Arc<Channel>>>,
+    /// Per task: its input channels, with the number of the input each belongs to.
+    inputs: Vec<Vec<(usize, Arc<Channel>)>>,
     /// Per sending node and shard: its outlets.
     outlets: HashMap<(NodeId, usize), Vec<Outlet>>,
 }
@@ -168,7 +168,7 @@ impl Wiring {
         let mut wiring =
             Self { inputs: (0..layout.tasks).map(|_| Vec::new()).collect(), outlets: HashMap::new() };
         for (id, node) in plan.nodes.iter().enumerate().filter(|(id, _)| !layout.is_fused(*id)) {
-            for edge in &node.inputs {
+            for (input, edge) in node.inputs.iter().enumerate() {
                 for sender in 0..layout.instances[edge.from] {
                     let receivers = match edge.exchange {
                         Exchange::Forward => sender..sender + 1,
@@ -178,7 +178,7 @@ impl Wiring {
                     for receiver in receivers {
                         let (from, to) = (layout.task(edge.from, sender), layout.task(id, receiver));
                         let channel = Channel::new(&signals[from], &signals[to], limits, &budget);
-                        wiring.inputs[to].push(Arc::clone(&channel));
+                        wiring.inputs[to].push((input, Arc::clone(&channel)));
                         targets.push(channel);
                     }
                     let outlet = Outlet::new(spread(plan, edge.from, &edge.exchange)?, targets);
@@ -278,7 +278,7 @@ impl Builder<'_> {
         let mut targets_of = |node: NodeId| {
             let fused = |(index, id): (usize, &NodeId)| {
                 let reads = self.layout.is_fused(*id) && self.plan.nodes[*id].inputs[0].from == node;
-                reads.then_some(Target::Node(index))
+                reads.then_some(Target::Node(index, 0))
             };
             let mut targets: Vec<Target> = operators.iter().enumerate().filter_map(fused).collect();
             for outlet in wiring.outlets.remove(&(node, shard)).unwrap_or_default() {
@@ -287,7 +287,7 @@ impl Builder<'_> {
             }
             targets
         };
-        let roots = if is_source { targets_of(head) } else { vec![Target::Node(0)] };
+        let roots = if is_source { targets_of(head) } else { vec![Target::Node(0, 0)] };
         let mut nodes = Vec::with_capacity(operators.len());
         for id in operators {
             let place = self.place(*id, shard);

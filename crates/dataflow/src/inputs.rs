@@ -22,10 +22,12 @@ pub(crate) struct Inputs {
     next: usize,
     aligning: Option<Barrier>,
     /// A batch whose sender must first be known to be active again.
-    held: Option<ChangeBatch>,
+    held: Option<(usize, ChangeBatch)>,
 }
 
 struct Input {
+    /// Its number in the plan's node.
+    number: usize,
     channel: Arc<Channel>,
     watermark: EventTime,
     idle: bool,
@@ -35,23 +37,25 @@ struct Input {
 }
 
 impl Inputs {
-    pub(crate) fn new(channels: Vec<Arc<Channel>>) -> Self {
-        let input = |channel: Arc<Channel>| {
+    /// Over channels with the number of the input that each belongs to.
+    pub(crate) fn new(channels: Vec<(usize, Arc<Channel>)>) -> Self {
+        let input = |(number, channel): (usize, Arc<Channel>)| {
             let idle = channel.starts_idle();
-            Input { channel, watermark: WATERMARK_NONE, idle, blocked: false, ended: false }
+            Input { number, channel, watermark: WATERMARK_NONE, idle, blocked: false, ended: false }
         };
         let channels = channels.into_iter().map(input).collect();
         Self { channels, watermark: WATERMARK_NONE, idle: false, next: 0, aligning: None, held: None }
     }
 
-    /// The next message for the operator, if any has arrived.
-    pub(crate) fn poll(&mut self) -> Option<Message> {
-        if let Some(batch) = self.held.take() {
-            return Some(Message::Batch(batch));
+    /// The next message for the operator, if any has arrived, and the number of the input that a batch is from.
+    pub(crate) fn poll(&mut self) -> Option<(usize, Message)> {
+        if let Some((number, batch)) = self.held.take() {
+            return Some((number, Message::Batch(batch)));
         }
         loop {
             let (index, message) = self.receive()?;
             let input = &mut self.channels[index];
+            let number = input.number;
             if !matches!(message, Message::Barrier(_) | Message::End) {
                 input.idle = matches!(message, Message::Idle);
             }
@@ -59,21 +63,21 @@ impl Inputs {
                 Message::Batch(batch) => {
                     let batch = self.clamp(index, batch);
                     if !std::mem::take(&mut self.idle) {
-                        return Some(Message::Batch(batch));
+                        return Some((number, Message::Batch(batch)));
                     }
                     // Its rows may all be filtered out: say first that this instance is active again.
-                    self.held = Some(batch);
-                    return Some(Message::Watermark(self.watermark));
+                    self.held = Some((number, batch));
+                    return Some((number, Message::Watermark(self.watermark)));
                 }
                 Message::Watermark(watermark) => {
                     input.watermark = input.watermark.max(watermark);
                     if let Some(message) = self.advance() {
-                        return Some(message);
+                        return Some((number, message));
                     }
                 }
                 Message::Idle => {
                     if let Some(message) = self.advance() {
-                        return Some(message);
+                        return Some((number, message));
                     }
                 }
                 Message::Barrier(barrier) => {
@@ -84,14 +88,14 @@ impl Inputs {
                     );
                     self.aligning = Some(barrier);
                     if let Some(barrier) = self.aligned() {
-                        return Some(Message::Barrier(barrier));
+                        return Some((number, Message::Barrier(barrier)));
                     }
                 }
                 Message::End => {
                     input.ended = true;
                     input.watermark = WATERMARK_END;
                     if self.channels.iter().all(|input| input.ended) {
-                        return Some(Message::End);
+                        return Some((number, Message::End));
                     }
                 }
             }

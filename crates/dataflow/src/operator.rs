@@ -20,8 +20,9 @@ pub(crate) enum Progress {
 /// Each call emits about one bounded batch and returns [`Progress::More`] until all is said.
 /// Batches and watermarks of one instance arrive in order; watermarks never decrease.
 pub(crate) trait Operator: Send {
-    /// Takes rows. `batch.watermarks`, if present, never falls below the last [`Operator::on_watermark`].
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError>;
+    /// Takes rows of the input numbered `input` in the plan. `batch.watermarks`, if present, never falls below
+    /// the last [`Operator::on_watermark`].
+    fn on_batch(&mut self, input: usize, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError>;
 
     /// The watermark rises to `watermark`. Emits it behind everything it sets off.
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Progress, JobError> {

@@ -40,8 +40,8 @@ pub(crate) enum Head {
 /// Where a message goes within an instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
-    /// To an operator, by its index in the instance.
-    Node(usize),
+    /// To an operator, by its index in the instance, and the number of its input.
+    Node(usize, usize),
     /// Out of the instance.
     Outlet(usize),
 }
@@ -167,7 +167,11 @@ impl Task {
     fn receive(&mut self, clock: &dyn Clock) -> Result<Option<Step>, JobError> {
         let messages = match &mut self.head {
             Head::Inputs(inputs) => match inputs.poll() {
-                Some(message) => vec![message],
+                Some((input, message)) => {
+                    self.roots.clear();
+                    self.roots.push(Target::Node(0, input));
+                    vec![message]
+                }
                 None => return Ok(Some(Step::Blocked)),
             },
             Head::Source(source, inbox) => match inbox.pop() {
@@ -222,18 +226,18 @@ impl Task {
     fn run(&mut self, frame: Frame, clock: &dyn Clock) -> Result<(), JobError> {
         match frame {
             Frame::Message(Target::Outlet(outlet), message) => self.outlets[outlet].send(message),
-            Frame::Message(Target::Node(index), Message::Barrier(barrier)) => self.cut(index, barrier),
-            Frame::Message(Target::Node(index), Message::Idle) => {
+            Frame::Message(Target::Node(index, _), Message::Barrier(barrier)) => self.cut(index, barrier),
+            Frame::Message(Target::Node(index, _), Message::Idle) => {
                 self.emit(index, vec![Message::Idle]);
                 Ok(())
             }
             // The end is told to outlets when the instance finishes.
-            Frame::Message(Target::Node(_), Message::End) => Ok(()),
-            Frame::Message(Target::Node(index), Message::Batch(batch)) => {
+            Frame::Message(Target::Node(..), Message::End) => Ok(()),
+            Frame::Message(Target::Node(index, input), Message::Batch(batch)) => {
                 add(&self.nodes[index].counters.rows_in, batch.len() as u64);
-                self.call(index, clock, |operator, out| operator.on_batch(batch, out))
+                self.call(index, clock, |operator, out| operator.on_batch(input, batch, out))
             }
-            Frame::Message(Target::Node(index), Message::Watermark(watermark)) => {
+            Frame::Message(Target::Node(index, _), Message::Watermark(watermark)) => {
                 self.nodes[index].counters.watermark.fetch_max(watermark, Ordering::Relaxed);
                 self.call(index, clock, |operator, out| operator.on_watermark(watermark, out))
             }

@@ -12,6 +12,7 @@
 
 mod hash;
 mod keyed;
+mod keyed_map;
 mod keys;
 mod restored;
 mod section;
@@ -19,6 +20,7 @@ mod snapshot;
 
 pub use hash::{hash_bytes, mix};
 pub use keyed::{KeyedState, Slot};
+pub use keyed_map::KeyedMap;
 pub use keys::{EncodedKeys, KeyCodec};
 pub use restored::{RestoredState, SplitPosition};
 pub use section::{Cursor, SectionEntry, SectionWriter};

@@ -83,6 +83,11 @@ impl<'a> Cursor<'a> {
         self.0.is_empty()
     }
 
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// The next `len` bytes.
     ///
     /// # Errors

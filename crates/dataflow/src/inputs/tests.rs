@@ -25,14 +25,14 @@ fn check(messages: Vec<(usize, Message)>, expected: Expect) {
     let limits = ChannelLimits { batches_max: 100, bytes_max: usize::MAX };
     let make = |_| Channel::new(&Signal::new(0), &Signal::new(1), limits, &MemoryBudget::unlimited());
     let channels: Vec<_> = (0..2).map(make).collect();
-    let mut inputs = Inputs::new(channels.clone());
+    let mut inputs = Inputs::new(channels.iter().cloned().enumerate().collect());
     let mut shown = String::new();
     for (channel, message) in messages {
         assert!(channels[channel].push(message).is_ok());
-        while let Some(message) = inputs.poll() {
+        while let Some((input, message)) = inputs.poll() {
             match message {
                 Message::Batch(batch) => {
-                    writeln!(shown, "{channel}: batch {:?}", batch.watermarks.as_deref())
+                    writeln!(shown, "{channel}: batch of {input} {:?}", batch.watermarks.as_deref())
                 }
                 Message::Barrier(barrier) => writeln!(shown, "{channel}: barrier {}", barrier.epoch),
                 other => writeln!(shown, "{channel}: {other:?}"),

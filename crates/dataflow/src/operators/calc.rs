@@ -31,7 +31,12 @@ impl Calc {
 }
 
 impl Operator for Calc {
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
         let mut batch = batch;
         if let Some(filter) = &self.filter {
             let before = batch.len();

@@ -176,7 +176,12 @@ impl GroupAggregate {
 }
 
 impl Operator for GroupAggregate {
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
         let (slots, touched) = self.find(&batch)?;
         let known = touched.of(false);
         let old = self.aggregates.output(&known)?;

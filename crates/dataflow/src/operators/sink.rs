@@ -18,7 +18,12 @@ impl Sink {
 }
 
 impl Operator for Sink {
-    fn on_batch(&mut self, batch: ChangeBatch, _out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        _out: &mut Output,
+    ) -> Result<Progress, JobError> {
         self.connector.write(&batch)?;
         Ok(Progress::Done)
     }

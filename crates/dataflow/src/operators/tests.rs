@@ -50,7 +50,7 @@ fn check(operator: &mut dyn Operator, messages: Vec<Message>, expected: Expect) 
     for message in messages {
         let mut out = Output::default();
         let mut progress = match message {
-            Message::Batch(batch) => operator.on_batch(batch, &mut out).unwrap(),
+            Message::Batch(batch) => operator.on_batch(0, batch, &mut out).unwrap(),
             Message::Watermark(watermark) => operator.on_watermark(watermark, &mut out).unwrap(),
             other => panic!("{other:?}"),
         };
@@ -149,7 +149,7 @@ fn a_watermark_inside_a_batch_cuts_it() {
 #[test]
 fn an_event_time_of_null_is_an_error_that_says_so() {
     let batch = ChangeBatch::inserts(rows(&[("a", Some(1), 0), ("a", None, 0)]));
-    let error = window_count().on_batch(batch, &mut Output::default()).unwrap_err().to_string();
+    let error = window_count().on_batch(0, batch, &mut Output::default()).unwrap_err().to_string();
     expect!["Op: event time ts is NULL in row 1 of a batch, expected a timestamp: filter such rows"]
         .assert_eq(&error);
 }

@@ -21,7 +21,12 @@ impl Union {
 }
 
 impl Operator for Union {
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
         let Place { schema, title, .. } = &self.place;
         let mut columns = Vec::with_capacity(schema.fields().len());
         for (column, field) in batch.rows.columns().iter().zip(schema.fields()) {

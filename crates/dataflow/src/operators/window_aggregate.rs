@@ -219,7 +219,12 @@ impl WindowAggregate {
 }
 
 impl Operator for WindowAggregate {
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
         let ends = window_ends(&mut self.windows, &batch, self.spec.window.time_column, &self.place.title)?;
         let (batch, ends) = self.drop_late(batch, ends, out)?;
         if batch.is_empty() {

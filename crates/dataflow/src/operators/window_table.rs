@@ -25,7 +25,12 @@ impl WindowTable {
 }
 
 impl Operator for WindowTable {
-    fn on_batch(&mut self, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+    fn on_batch(
+        &mut self,
+        _input: usize,
+        batch: ChangeBatch,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
         let Place { title, schema, .. } = &self.place;
         let ends = window_ends(&mut self.windows, &batch, self.time_column, title)?;
         let mut columns = batch.rows.columns().to_vec();
