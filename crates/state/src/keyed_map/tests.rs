@@ -101,10 +101,8 @@ fn bytes_come_back_to_zero() {
         state.put(slot, &[name], &vec![0; usize::from(name)]);
         state.put(slot, &[name], &[1, 2]);
     }
-    assert_eq!(
-        state.range(slot(&mut state, 1), &[4][..]..).map(|(name, _)| name[0]).collect::<Vec<_>>(),
-        [4, 7]
-    );
+    let second = slot(&mut state, 1);
+    assert_eq!(state.range(second, &[4][..]..).map(|(name, _)| name[0]).collect::<Vec<_>>(), [4, 7]);
     for number in 0..3 {
         let slot = slot(&mut state, number);
         state.clear(slot);
