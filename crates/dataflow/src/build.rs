@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use highwater_env::{Clock, KEY_GROUPS, MemoryBudget};
 use highwater_state::{KeyCodec, RestoredState};
-use highwater_stream::{ChangelogMode, Connect, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan};
+use highwater_stream::{ChangelogMode, Connect, Edge, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan};
 
 use crate::channel::{Channel, ChannelLimits};
 use crate::counters::JobCounters;
@@ -14,7 +14,7 @@ use crate::exchange::{Outlet, Spread};
 use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
-use crate::operators::{Calc, GroupAggregate, Place, Sink, Union, WindowAggregate, WindowTable};
+use crate::operators::{Calc, GroupAggregate, Join, Place, Sink, Union, WindowAggregate, WindowTable};
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
 use crate::task::{Head, Node, Target, Task};
@@ -105,6 +105,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     let inputs = match &node.spec {
         OperatorSpec::Source(_) => 0..=0,
         OperatorSpec::Union => 1..=usize::MAX,
+        OperatorSpec::Join(_) => 2..=2,
         _ => 1..=1,
     };
     if !inputs.contains(&node.inputs.len()) || node.inputs.iter().any(|edge| edge.from >= id) {
@@ -127,12 +128,14 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         }
     }
     let keys = match &node.spec {
-        OperatorSpec::WindowAggregate(spec) => &spec.keys,
-        OperatorSpec::GroupAggregate(spec) => &spec.keys,
+        OperatorSpec::WindowAggregate(spec) => vec![&spec.keys],
+        OperatorSpec::GroupAggregate(spec) => vec![&spec.keys],
+        OperatorSpec::Join(spec) => vec![&spec.left_keys, &spec.right_keys],
         _ => return Ok(()),
     };
     // State is addressed by the hash of the keys: rows must come to the shard that owns it.
-    if instances[id] > 1 && node.inputs[0].exchange != Exchange::ByKey(keys.clone()) {
+    let spread = |(edge, keys): (&Edge, &&Vec<usize>)| edge.exchange == Exchange::ByKey((*keys).clone());
+    if instances[id] > 1 && !node.inputs.iter().zip(&keys).all(spread) {
         return wrong("its input is not spread by its keys");
     }
     let inserts_only = plan.nodes[node.inputs[0].from].changelog == ChangelogMode::InsertOnly;
@@ -325,6 +328,10 @@ impl Builder<'_> {
             OperatorSpec::GroupAggregate(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;
                 Box::new(GroupAggregate::new(place, &from.schema, spec, retract)?)
+            }
+            OperatorSpec::Join(spec) => {
+                let [left, right] = [0, 1].map(|input| &self.plan.nodes[node.inputs[input].from].schema);
+                Box::new(Join::new(place, left, right, spec)?)
             }
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;

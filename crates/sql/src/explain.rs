@@ -79,6 +79,19 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         OperatorSpec::GroupAggregate(spec) => {
             format!("GroupAggregate by [{}] calls [{}]", names(&spec.keys), calls(&spec.calls, &name))
         }
+        OperatorSpec::Join(spec) => {
+            let of = |input: usize, columns: &[usize]| {
+                let schema = &plan.nodes[node.inputs[input].from].schema;
+                columns
+                    .iter()
+                    .map(|column| schema.field(*column).name().clone())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            let rest = spec.residual.as_ref().map_or_else(String::new, |on| format!(" and {on}"));
+            let (left, right) = (of(0, &spec.left_keys), of(1, &spec.right_keys));
+            format!("{:?}Join on [{left}] = [{right}]{rest}", spec.kind)
+        }
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()

@@ -10,14 +10,15 @@ use datafusion_common::ScalarValue;
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
-    AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, NodeId, OperatorSpec, PlanNode,
-    RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec, WindowSpec,
+    AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
+    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec,
+    WindowSpec,
 };
 
 use crate::catalog::ColumnKind;
 use crate::functions::compare::binary;
 use crate::functions::{is_fallible, literal};
-use crate::relation::{Aggregate, Column, Node, Relation, Scan, Window, column_name, named};
+use crate::relation::{Aggregate, Column, JoinKey, Node, Relation, Scan, Window, column_name, named};
 use crate::types::SqlType;
 
 /// A sink and the relation it takes: `relation` has exactly the sink's columns.
@@ -142,6 +143,24 @@ impl Lowering {
                 let input = self.prune(input, &below);
                 with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
             }
+            Node::Join { left, right, kind, keys, residual } => {
+                let mut below = needed.clone();
+                below.extend(keys.iter().flat_map(|key| [key.left.clone(), key.right.clone()]));
+                residual.iter().for_each(|residual| add_references(residual, &mut below));
+                let mut side = |side: &Arc<Relation>| {
+                    let mut names: Names =
+                        below.iter().filter(|name| side.index(name).is_some()).cloned().collect();
+                    if names.is_empty() {
+                        names.extend(side.columns.first().map(|column| column.name.clone()));
+                    }
+                    self.prune_exactly(side, &names)
+                };
+                let (left, right) = (side(left), side(right));
+                let kept: Names =
+                    left.columns.iter().chain(&right.columns).map(|column| column.name.clone()).collect();
+                let (kind, keys, residual) = (*kind, keys.clone(), residual.clone());
+                with(Node::Join { left, right, kind, keys, residual }, &|name| kept.contains(name))
+            }
         }
     }
 
@@ -233,6 +252,9 @@ impl Lowering {
                     relation,
                 )
             }
+            Node::Join { left, right, kind, keys, residual } => {
+                self.join(relation, [left, right], (*kind, keys, residual.as_ref()))
+            }
             Node::GroupAggregate { input, keys, calls } => {
                 let from = self.relation(input);
                 let schema = self.schema(from);
@@ -254,6 +276,48 @@ impl Lowering {
                 )
             }
         }
+    }
+
+    fn join(
+        &mut self,
+        relation: &Relation,
+        [left, right]: [&Arc<Relation>; 2],
+        (kind, keys, residual): (JoinKind, &[JoinKey], Option<&Expr>),
+    ) -> NodeId {
+        let [left, right] = [left, right].map(|side| self.relation(side));
+        let [of_left, of_right] = [left, right].map(|side| &self.plan.nodes[side]);
+        let spec = JoinSpec {
+            kind,
+            left_keys: keys.iter().map(|key| place(&key.left, &of_left.schema)).collect(),
+            right_keys: keys.iter().map(|key| place(&key.right, &of_right.schema)).collect(),
+            null_safe: keys.iter().map(|key| key.null_safe).collect(),
+            residual: residual.cloned(),
+        };
+        let mut description = format!("join {kind:?} {keys:?} of {} and {}", of_left.uid, of_right.uid);
+        if let Some(residual) = residual {
+            let _ = write!(description, " on {residual}");
+        }
+        let exchange = |keys: &[usize]| match keys {
+            [] => Exchange::Gather,
+            keys => Exchange::ByKey(keys.to_vec()),
+        };
+        let inputs = vec![
+            Edge { from: left, exchange: exchange(&spec.left_keys) },
+            Edge { from: right, exchange: exchange(&spec.right_keys) },
+        ];
+        let title: Vec<&str> = keys.iter().map(|key| key.left.as_str()).collect();
+        self.node(Draft {
+            kind: "join",
+            description,
+            identity: None,
+            title: format!("{kind:?}Join({})", title.join(", ")),
+            spec: OperatorSpec::Join(spec),
+            inputs,
+            schema: relation.schema(),
+            changelog: mode(relation.updating),
+            single: keys.is_empty(),
+            shared: true,
+        })
     }
 
     fn schema(&self, node: NodeId) -> SchemaRef {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
-use highwater_stream::{AggregateFunction, WindowColumn};
+use highwater_stream::{AggregateFunction, JoinKind, WindowColumn};
 
 use crate::catalog::TableDefinition;
 use crate::types::SqlType;
@@ -74,6 +74,22 @@ pub(crate) enum Node {
         keys: Vec<String>,
         calls: Vec<Aggregate>,
     },
+    /// Its columns are those of left, then those of right, each name once.
+    Join {
+        left: Arc<Relation>,
+        right: Arc<Relation>,
+        kind: JoinKind,
+        keys: Vec<JoinKey>,
+        residual: Option<Expr>,
+    },
+}
+
+/// Two columns that must be equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JoinKey {
+    pub(crate) left: String,
+    pub(crate) right: String,
+    pub(crate) null_safe: bool,
 }
 
 /// A table as one query reads it.

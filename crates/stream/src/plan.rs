@@ -90,6 +90,8 @@ pub enum OperatorSpec {
     WindowAggregate(WindowAggregateSpec),
     /// Aggregates per key for ever; emits a changelog.
     GroupAggregate(GroupAggregateSpec),
+    /// Pairs the rows of two inputs for ever; inputs: left, right.
+    Join(JoinSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }
@@ -169,6 +171,46 @@ pub struct GroupAggregateSpec {
     pub calls: Vec<AggregateCall>,
     /// Whether `-U` is emitted before `+U` (false when every consumer is an upsert by the same keys).
     pub emit_update_before: bool,
+}
+
+/// `left JOIN right ON ..`. The node's schema is: the columns of left, then those of right.
+#[derive(Clone, Debug)]
+pub struct JoinSpec {
+    /// Which rows come out without partner.
+    pub kind: JoinKind,
+    /// Key columns in the left input's schema; none: every pair is a candidate.
+    pub left_keys: Vec<usize>,
+    /// Those in the right input's schema that must equal them, of the same types.
+    pub right_keys: Vec<usize>,
+    /// Per key: NULL equals NULL (`IS NOT DISTINCT FROM`).
+    pub null_safe: Vec<bool>,
+    /// The rest of the condition, over the node's schema.
+    pub residual: Option<Expr>,
+}
+
+/// Which rows of a join come out without partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// None.
+    Inner,
+    /// Those of the left input.
+    Left,
+    /// Those of the right input.
+    Right,
+    /// Those of both.
+    Full,
+}
+
+impl JoinKind {
+    /// Whether rows of the left input come out without partner.
+    pub fn keeps_left(self) -> bool {
+        matches!(self, Self::Left | Self::Full)
+    }
+
+    /// Whether rows of the right input come out without partner.
+    pub fn keeps_right(self) -> bool {
+        matches!(self, Self::Right | Self::Full)
+    }
 }
 
 /// One aggregate call over columns of the input.

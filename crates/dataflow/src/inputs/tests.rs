@@ -60,15 +60,15 @@ fn the_slowest_input_holds_the_watermark_and_rows_are_clamped_to_it() {
             (0, batch(&[21])),
         ],
         expect![[r#"
-            1: batch Some([3, 5, 10])
+            1: batch of 1 Some([3, 5, 10])
             1: Watermark(10)
-            0: batch Some([10, 14, 15])
+            0: batch of 0 Some([10, 14, 15])
             0: Watermark(15)
             1: Watermark(21)
-            1: batch None
+            1: batch of 1 None
             1: Idle
             0: Watermark(21)
-            0: batch None
+            0: batch of 0 None
         "#]],
     );
 }
@@ -84,9 +84,9 @@ fn a_barrier_waits_for_all_inputs_and_blocks_those_that_delivered_it() {
             (1, barrier(1)),
         ],
         expect![[r#"
-            1: batch None
+            1: batch of 1 None
             1: barrier 1
-            1: batch Some([1])
+            1: batch of 0 Some([1])
             1: Watermark(2)
         "#]],
     );

@@ -2,6 +2,7 @@
 
 mod calc;
 mod group_aggregate;
+mod join;
 mod sink;
 mod union;
 mod window_aggregate;
@@ -9,6 +10,7 @@ mod window_table;
 
 pub(crate) use calc::Calc;
 pub(crate) use group_aggregate::GroupAggregate;
+pub(crate) use join::Join;
 pub(crate) use sink::Sink;
 pub(crate) use union::Union;
 pub(crate) use window_aggregate::WindowAggregate;

@@ -32,16 +32,29 @@ const DEPTH_MAX: usize = 128;
 #[derive(Clone, Debug)]
 pub(crate) struct Scope {
     pub(crate) relation: Arc<Relation>,
-    /// The name before the point: `t` in `t.a`.
-    pub(crate) qualifier: Option<String>,
+    /// Per column, the name before the point: `t` in `t.a`.
+    pub(crate) qualifiers: Vec<Option<String>>,
     /// What each column is called in SQL; within one relation several may be called the same.
     pub(crate) names: Vec<String>,
+    /// Per column: only its qualified name finds it, and `*` does not show it.
+    pub(crate) hidden: Vec<bool>,
 }
 
 impl Scope {
     pub(crate) fn new(relation: Arc<Relation>, qualifier: Option<String>) -> Self {
-        let names = relation.columns.iter().map(|column| column.name.clone()).collect();
-        Self { relation, qualifier, names }
+        let names: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
+        let (qualifiers, hidden) = (vec![qualifier; names.len()], vec![false; names.len()]);
+        Self { relation, qualifiers, names, hidden }
+    }
+
+    /// The names of the columns that are not hidden.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &String> {
+        self.names.iter().zip(&self.hidden).filter(|(_, hidden)| !**hidden).map(|(name, _)| name)
+    }
+
+    /// Whether a table of that name is in FROM.
+    pub(crate) fn is_qualifier(&self, name: &str) -> bool {
+        self.qualifiers.iter().any(|qualifier| qualifier.as_deref() == Some(name))
     }
 }
 
@@ -184,13 +197,12 @@ impl<'a> ExprBinder<'a> {
             return Err(Fault::new(Location { line: 0, column: 0 }, "a column without a name"));
         };
         let at = first.span.start;
-        if self.scope.qualifier.as_deref() == Some(first.value.as_str())
-            && names.len() > 1
-            && let Some(column) = self.unqualified(&names[1].value, at)?
+        if names.len() > 1
+            && let Some(column) = self.found(Some(&first.value), &names[1].value, at)?
         {
             return fields(column, &names[2..]);
         }
-        if let Some(column) = self.unqualified(&first.value, at)? {
+        if let Some(column) = self.found(None, &first.value, at)? {
             return fields(column, &names[1..]);
         }
         if names.len() == 1
@@ -207,12 +219,17 @@ impl<'a> ExprBinder<'a> {
         Err(fault.hint(hint))
     }
 
-    fn unqualified(&self, name: &str, at: Location) -> Bound<Option<Typed>> {
-        let mut found = self.scope.names.iter().enumerate().filter(|(_, known)| *known == name);
-        let Some((index, _)) = found.next() else { return Ok(None) };
+    fn found(&self, qualifier: Option<&str>, name: &str, at: Location) -> Bound<Option<Typed>> {
+        let Scope { qualifiers, names, hidden, .. } = self.scope;
+        let fits = |index: &usize| match qualifier {
+            Some(_) => qualifiers[*index].as_deref() == qualifier,
+            None => !hidden[*index],
+        };
+        let mut found = (0..names.len()).filter(|index| names[*index] == name).filter(fits);
+        let Some(index) = found.next() else { return Ok(None) };
         if found.next().is_some() {
             return Err(Fault::new(at, format!("column '{name}' is ambiguous"))
-                .hint("name the columns apart with AS"));
+                .hint("put the table before the column, or name the columns apart with AS"));
         }
         let column = &self.scope.relation.columns[index];
         Ok(Some(Typed { expr: named(&column.name), ty: column.ty.clone(), at }))

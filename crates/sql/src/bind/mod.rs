@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod expression;
+mod join;
 pub(crate) mod query;
 pub(crate) mod table;
 pub(crate) mod window;

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use highwater_stream::JoinKind;
 use sqlparser::ast::{
     Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
-    Values,
+    TableWithJoins, Values,
 };
 use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, table, window};
+use super::{Ctes, Session, View, join, table, window};
 use crate::catalog::{Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
@@ -164,17 +165,12 @@ impl Session<'_> {
         refuse_clauses(select, at)?;
         let mut scope = match select.from.as_slice() {
             [] => Scope::new(Arc::new(one_row()), None),
-            [from] if from.joins.is_empty() => self.factor(ctes, &from.relation, at)?,
-            [from] => {
-                let place = from.joins.first().map_or(at, |join| join.relation.span().start);
-                return Err(Fault::unsupported(place, "JOIN").or_at(from.relation.span().start));
-            }
-            [_, second, ..] => {
-                return Err(Fault::unsupported(
-                    second.relation.span().start,
-                    "a join (several tables in FROM)",
-                )
-                .or_at(at));
+            [first, others @ ..] => {
+                let mut scope = self.joined(ctes, first, at)?;
+                for other in others {
+                    scope = join::product(scope, self.joined(ctes, other, at)?, JoinKind::Inner);
+                }
+                scope
             }
         };
         if let Some(condition) = &select.selection {
@@ -183,7 +179,7 @@ impl Session<'_> {
                     .hint("use HAVING"));
             }
             let filter = ExprBinder::new(&scope, self.zone).condition(condition, "WHERE")?;
-            let relation = Relation::filtered(&scope.relation, filter);
+            let relation = join::filtered(&scope.relation, join::conjuncts(filter), at)?;
             scope = Scope { relation, ..scope };
         }
         let items = self.expand(&scope, &select.projection, at)?;
@@ -207,6 +203,11 @@ impl Session<'_> {
             Some(Distinct::Distinct) => self.distinct(&projected, at),
             Some(Distinct::On(_)) => Err(Fault::unsupported(at, "DISTINCT ON")),
         }
+    }
+
+    fn joined(&self, ctes: &Ctes, from: &TableWithJoins, at: Location) -> Bound<Scope> {
+        let first = self.factor(ctes, &from.relation, at)?;
+        from.joins.iter().try_fold(first, |scope, syntax| self.join(ctes, scope, syntax, at))
     }
 
     fn group_keys(&self, scope: &Scope, group_by: &GroupByExpr, at: Location) -> Bound<Option<Vec<Typed>>> {
@@ -268,15 +269,23 @@ impl Session<'_> {
 
     fn expand<'q>(&self, scope: &Scope, projection: &'q [SelectItem], at: Location) -> Bound<Vec<Item<'q>>> {
         let mut items = Vec::with_capacity(projection.len());
-        let all = |items: &mut Vec<Item<'q>>, at: Location| {
-            items.extend(scope.names.iter().map(|name| {
-                let ident = Ident {
-                    value: name.clone(),
-                    quote_style: None,
-                    span: sqlparser::tokenizer::Span::new(at, at),
+        let all = |items: &mut Vec<Item<'q>>, only: Option<&str>, at: Location| {
+            let ident = |name: &String| Ident {
+                value: name.clone(),
+                quote_style: None,
+                span: sqlparser::tokenizer::Span::new(at, at),
+            };
+            for (index, name) in scope.names.iter().enumerate() {
+                let qualifier = &scope.qualifiers[index];
+                if only.map_or(scope.hidden[index], |only| qualifier.as_deref() != Some(only)) {
+                    continue;
+                }
+                let syntax = match qualifier {
+                    Some(qualifier) => Syntax::CompoundIdentifier(vec![ident(qualifier), ident(name)]),
+                    None => Syntax::Identifier(ident(name)),
                 };
-                Item::Column { name: name.clone(), syntax: Box::new(Syntax::Identifier(ident)) }
-            }));
+                items.push(Item::Column { name: name.clone(), syntax: Box::new(syntax) });
+            }
         };
         for (index, item) in projection.iter().enumerate() {
             match item {
@@ -287,17 +296,17 @@ impl Session<'_> {
                     items.push(Item::Expr { name: alias.value.clone(), syntax: expr });
                 }
                 SelectItem::Wildcard(options) if is_plain(options) => {
-                    all(&mut items, options.wildcard_token.0.span.start)
+                    all(&mut items, None, options.wildcard_token.0.span.start)
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
                     if is_plain(options) =>
                 {
                     let place = name.span().start;
                     let qualifier = name.to_string().replace('`', "");
-                    if scope.qualifier.as_deref() != Some(qualifier.as_str()) {
+                    if !scope.is_qualifier(&qualifier) {
                         return Err(Fault::new(place, format!("table '{qualifier}' not found in FROM")));
                     }
-                    all(&mut items, place);
+                    all(&mut items, Some(&qualifier), place);
                 }
                 other => {
                     return Err(
@@ -309,7 +318,7 @@ impl Session<'_> {
         Ok(items)
     }
 
-    fn factor(&self, ctes: &Ctes, factor: &TableFactor, at: Location) -> Bound<Scope> {
+    pub(super) fn factor(&self, ctes: &Ctes, factor: &TableFactor, at: Location) -> Bound<Scope> {
         let place = factor.span().start;
         let place = if place.line == 0 { at } else { place };
         let (relation, alias, default) = match factor {

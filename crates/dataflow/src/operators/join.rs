@@ -1,0 +1,405 @@
+//! Joins of two changelogs for ever.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+use highwater_env::KeyGroup;
+use highwater_state::{
+    Cursor, EncodedKeys, KeyCodec, KeyedMap, OperatorSnapshot, RestoredState, Slot, StateError, hash_bytes,
+};
+use highwater_stream::{ChangeBatch, EventTime, JoinSpec, RowKind, WATERMARK_NONE};
+
+use super::Place;
+use crate::JobError;
+use crate::expressions::{Compiled, record_batch};
+use crate::operator::{Operator, Output, Progress};
+
+/// Candidate pairs, and so output rows, that one call makes at least a row's share of.
+const PAIRS_MAX: usize = 16 << 10;
+
+/// Joins each row with the rows of the other side that have the same key, and takes pairs back when a row goes.
+///
+/// A side that an outer join keeps emits a row without partners with NULLs for the other side, and takes that
+/// back with the first partner.
+///
+/// State per key, in one map with the side (0 left, 1 right) before the key: each row with how often it is there
+/// and how many partners it has (u32 each; partners are only counted on a side that is kept).
+///
+/// A key with many rows on one side is output whole for each row of the other: that is the size of the result.
+pub(crate) struct Join {
+    place: Place,
+    sides: [Side; 2],
+    state: KeyedMap,
+    residual: Option<Compiled>,
+    /// A batch that was not taken to its end: its input, and the first row that is still to come.
+    pending: Option<(usize, ChangeBatch, usize)>,
+    watermark: EventTime,
+}
+
+/// One input.
+struct Side {
+    schema: SchemaRef,
+    keys: Vec<usize>,
+    /// Per key: NULL equals NULL.
+    null_safe: Vec<bool>,
+    /// Its rows come out even without partner.
+    kept: bool,
+    key_codec: KeyCodec,
+    row_codec: KeyCodec,
+}
+
+/// How often a row is there, and how many rows of the other side match it.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    rows: u32,
+    partners: u32,
+}
+
+impl Counts {
+    fn read(bytes: &[u8]) -> Result<Self, StateError> {
+        let mut cursor = Cursor::new(bytes);
+        let rows = u32::from_le_bytes(cursor.array()?);
+        Ok(Self { rows, partners: u32::from_le_bytes(cursor.array()?) })
+    }
+
+    fn bytes(self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.rows.to_le_bytes());
+        bytes[4..].copy_from_slice(&self.partners.to_le_bytes());
+        bytes
+    }
+}
+
+/// Rows of the other side that rows of a batch may match.
+#[derive(Default)]
+struct Candidates {
+    slots: Vec<Slot>,
+    rows: Vec<Box<[u8]>>,
+    counts: Vec<Counts>,
+    /// Per row of the batch: which of `rows`.
+    of_row: Vec<Vec<u32>>,
+}
+
+/// Output rows: the row of the batch, the candidate, what happens.
+#[derive(Default)]
+struct Emitted {
+    own: Vec<Option<u32>>,
+    other: Vec<Option<u32>>,
+    kinds: Vec<RowKind>,
+}
+
+impl Emitted {
+    fn push(&mut self, own: Option<u32>, other: Option<u32>, comes: bool, times: u32) {
+        for _ in 0..times {
+            self.own.push(own);
+            self.other.push(other);
+            self.kinds.push(if comes { RowKind::Insert } else { RowKind::Delete });
+        }
+    }
+}
+
+impl Join {
+    pub(crate) fn new(
+        place: &Place,
+        left: &SchemaRef,
+        right: &SchemaRef,
+        spec: &JoinSpec,
+    ) -> Result<Self, JobError> {
+        let side = |schema: &SchemaRef, keys: &[usize], kept: bool| -> Result<Side, JobError> {
+            let codec = |columns: &mut dyn Iterator<Item = usize>, what: &str| {
+                let types = columns.map(|column| schema.field(column).data_type().clone()).collect();
+                KeyCodec::new(types).map_err(|e| JobError::Unsupported {
+                    operator: place.title.clone(),
+                    message: format!("as {what} of a join: {e}"),
+                })
+            };
+            Ok(Side {
+                schema: SchemaRef::clone(schema),
+                keys: keys.to_vec(),
+                null_safe: spec.null_safe.clone(),
+                kept,
+                key_codec: codec(&mut keys.iter().copied(), "key")?,
+                row_codec: codec(&mut (0..schema.fields().len()), "row")?,
+            })
+        };
+        let residual = spec.residual.as_ref();
+        Ok(Self {
+            sides: [
+                side(left, &spec.left_keys, spec.kind.keeps_left())?,
+                side(right, &spec.right_keys, spec.kind.keeps_right())?,
+            ],
+            state: KeyedMap::default(),
+            residual: residual.map(|on| Compiled::new(on, &place.schema, &place.title)).transpose()?,
+            pending: None,
+            watermark: WATERMARK_NONE,
+            place: place.clone(),
+        })
+    }
+
+    fn failed(&self, error: StateError) -> JobError {
+        JobError::State { operator: self.place.uid.clone(), error }
+    }
+
+    /// Takes rows of `batch` from `start` until enough is said.
+    fn take_in(
+        &mut self,
+        input: usize,
+        batch: ChangeBatch,
+        start: usize,
+        out: &mut Output,
+    ) -> Result<Progress, JobError> {
+        let rest = batch.slice(start, batch.len() - start);
+        let side = &self.sides[input];
+        let columns: Vec<ArrayRef> = side.keys.iter().map(|key| rest.rows.column(*key).clone()).collect();
+        let keys = side.key_codec.encode(&columns, rest.len(), None).map_err(|e| self.failed(e))?;
+        let joinable = side.joinable(&columns, rest.len());
+        let (candidates, taken) = self.candidates(1 - input, &keys, &joinable)?;
+        let rest = rest.slice(0, taken);
+        let others = self.sides[1 - input].row_codec.decode(candidates.rows.iter().map(|row| &row[..]));
+        let others = others.map_err(|e| self.failed(e))?;
+        let matches = self.matches(input, &rest.rows, &others, candidates.of_row.clone())?;
+        let emitted = self.apply(input, &rest, (&keys, &joinable), candidates, &matches)?;
+        if !emitted.kinds.is_empty() {
+            let own = indices(&emitted.own);
+            let other = indices(&emitted.other);
+            let rows = self.joined(input, (&rest.rows, &own), (&others, &other))?;
+            out.batch(ChangeBatch::with_kinds(rows, emitted.kinds));
+        }
+        self.state.sweep();
+        if start + taken == batch.len() {
+            return Ok(Progress::Done);
+        }
+        self.pending = Some((input, batch, start + taken));
+        Ok(Progress::More)
+    }
+
+    /// What the first rows may match, and how many rows these are: all, or fewer if that is already much.
+    fn candidates(
+        &self,
+        other: usize,
+        keys: &EncodedKeys,
+        joinable: &[bool],
+    ) -> Result<(Candidates, usize), JobError> {
+        let mut candidates = Candidates::default();
+        let mut known: HashMap<Slot, Vec<u32>> = HashMap::new();
+        let mut pairs = 0;
+        for (row, joinable) in joinable.iter().enumerate() {
+            let key = keys.get(row);
+            let slot = self.state.find(hash_bytes(key), &side_key(other, key)).filter(|_| *joinable);
+            let Some(slot) = slot else {
+                candidates.of_row.push(Vec::new());
+                continue;
+            };
+            if !known.contains_key(&slot) {
+                let first = candidates.rows.len() as u32;
+                for (name, counts) in self.state.all(slot) {
+                    candidates.slots.push(slot);
+                    candidates.rows.push(name.into());
+                    candidates.counts.push(Counts::read(counts).map_err(|e| self.failed(e))?);
+                }
+                known.insert(slot, (first..candidates.rows.len() as u32).collect());
+            }
+            let of_row = known[&slot].clone();
+            pairs += of_row.len();
+            candidates.of_row.push(of_row);
+            if pairs >= PAIRS_MAX {
+                return Ok((candidates, row + 1));
+            }
+        }
+        Ok((candidates, joinable.len()))
+    }
+
+    /// The candidates of each row for which the rest of the condition is true.
+    fn matches(
+        &self,
+        input: usize,
+        own: &RecordBatch,
+        others: &[ArrayRef],
+        of_row: Vec<Vec<u32>>,
+    ) -> Result<Vec<Vec<u32>>, JobError> {
+        let Some(residual) = &self.residual else { return Ok(of_row) };
+        let pairs =
+            || of_row.iter().enumerate().flat_map(|(row, of)| of.iter().map(move |o| (row as u32, *o)));
+        let rows = UInt32Array::from_iter_values(pairs().map(|(row, _)| row));
+        let other = UInt32Array::from_iter_values(pairs().map(|(_, other)| other));
+        let mut matches = vec![Vec::new(); of_row.len()];
+        if rows.is_empty() {
+            return Ok(matches);
+        }
+        let joined = self.joined(input, (own, &rows), (others, &other))?;
+        let is_true = residual.evaluate_boolean(&joined)?;
+        for ((row, other), is_true) in pairs().zip(&is_true) {
+            if is_true == Some(true) {
+                matches[row as usize].push(other);
+            }
+        }
+        Ok(matches)
+    }
+
+    /// Row by row: what comes out, and what state becomes.
+    fn apply(
+        &mut self,
+        input: usize,
+        rest: &ChangeBatch,
+        (keys, joinable): (&EncodedKeys, &[bool]),
+        mut candidates: Candidates,
+        matches: &[Vec<u32>],
+    ) -> Result<Emitted, JobError> {
+        let rows = self.sides[input].row_codec.encode(rest.rows.columns(), rest.len(), None);
+        let rows = rows.map_err(|e| self.failed(e))?;
+        let (kept, other_kept) = (self.sides[input].kept, self.sides[1 - input].kept);
+        let mut emitted = Emitted::default();
+        for (row, matches) in matches.iter().enumerate() {
+            let (own, comes) = (Some(row as u32), rest.kind(row).weight() > 0);
+            if !joinable[row] {
+                emitted.push(own, None, comes, u32::from(kept));
+                continue;
+            }
+            let partners = matches.iter().map(|other| candidates.counts[*other as usize].rows).sum();
+            if !self.count(input, keys.get(row), rows.get(row), comes, partners)? {
+                continue;
+            }
+            if kept && partners == 0 {
+                emitted.push(own, None, comes, 1);
+            }
+            for &other in matches {
+                let counts = &mut candidates.counts[other as usize];
+                if other_kept && comes && counts.partners == 0 {
+                    emitted.push(None, Some(other), false, counts.rows);
+                }
+                emitted.push(own, Some(other), comes, counts.rows);
+                if other_kept {
+                    counts.partners =
+                        if comes { counts.partners + 1 } else { counts.partners.saturating_sub(1) };
+                    if counts.partners == 0 {
+                        emitted.push(None, Some(other), true, counts.rows);
+                    }
+                    let (slot, name) = (candidates.slots[other as usize], &candidates.rows[other as usize]);
+                    self.state.put(slot, name, &counts.bytes());
+                }
+            }
+        }
+        Ok(emitted)
+    }
+
+    /// Notes that a row came or went. False if a row goes that is not there.
+    fn count(
+        &mut self,
+        input: usize,
+        key: &[u8],
+        row: &[u8],
+        comes: bool,
+        partners: u32,
+    ) -> Result<bool, JobError> {
+        let hash = hash_bytes(key);
+        let slot = self.state.slot(hash, KeyGroup::of_hash(hash), &side_key(input, key));
+        let known = self.state.get(slot, row).map(Counts::read).transpose().map_err(|e| self.failed(e))?;
+        let rows = known.unwrap_or_default().rows;
+        match (comes, rows) {
+            (false, 0) => return Ok(false),
+            (false, 1) => {
+                self.state.remove(slot, row);
+            }
+            _ => {
+                let rows = if comes { rows + 1 } else { rows - 1 };
+                self.state.put(slot, row, &Counts { rows, partners }.bytes());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Rows of the result: those of the batch and those of the other side, left before right.
+    fn joined(
+        &self,
+        input: usize,
+        (own, own_rows): (&RecordBatch, &UInt32Array),
+        (others, other_rows): (&[ArrayRef], &UInt32Array),
+    ) -> Result<RecordBatch, JobError> {
+        let title = &self.place.title;
+        let gather = |columns: &[ArrayRef], schema: &SchemaRef, rows: &UInt32Array| {
+            let column = |(column, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match rows.null_count() {
+                // Nothing to take from, perhaps.
+                nulls if nulls == rows.len() => Ok(new_null_array(field.data_type(), rows.len())),
+                _ => take(column, rows, None).map_err(|e| JobError::Plan(format!("{title}: {e}"))),
+            };
+            columns.iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>()
+        };
+        let mut columns = gather(own.columns(), &self.sides[input].schema, own_rows)?;
+        let mut other = gather(others, &self.sides[1 - input].schema, other_rows)?;
+        if input == 0 {
+            columns.append(&mut other);
+        } else {
+            other.append(&mut columns);
+            columns = other;
+        }
+        record_batch(&self.place.schema, columns, own_rows.len(), title)
+    }
+}
+
+impl Side {
+    /// Per row: whether its key can equal another.
+    fn joinable(&self, keys: &[ArrayRef], rows: usize) -> Vec<bool> {
+        let demanded: Vec<&ArrayRef> = keys
+            .iter()
+            .zip(&self.null_safe)
+            .filter(|(_, null_safe)| !**null_safe)
+            .map(|(key, _)| key)
+            .collect();
+        (0..rows).map(|row| demanded.iter().all(|key| key.is_valid(row))).collect()
+    }
+}
+
+/// A key in the map of both sides.
+fn side_key(side: usize, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + key.len());
+    bytes.push(side as u8);
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+fn indices(rows: &[Option<u32>]) -> UInt32Array {
+    rows.iter().copied().collect()
+}
+
+impl Operator for Join {
+    fn on_batch(&mut self, input: usize, batch: ChangeBatch, out: &mut Output) -> Result<Progress, JobError> {
+        self.take_in(input, batch, 0, out)
+    }
+
+    fn resume(&mut self, out: &mut Output) -> Result<Progress, JobError> {
+        match self.pending.take() {
+            Some((input, batch, start)) => self.take_in(input, batch, start, out),
+            None => Ok(Progress::Done),
+        }
+    }
+
+    fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Progress, JobError> {
+        self.watermark = self.watermark.max(watermark);
+        out.watermark(watermark);
+        Ok(Progress::Done)
+    }
+
+    fn snapshot(&mut self, full: bool) -> Option<OperatorSnapshot> {
+        let sections = self.state.snapshot(full);
+        Some(self.place.snapshot(full, self.watermark, sections))
+    }
+
+    fn restore(&mut self, restored: &RestoredState) -> Result<(), JobError> {
+        let Place { uid, shard, shards, .. } = self.place.clone();
+        // Both sides of a key lie where the key alone belongs.
+        let hash = |key: &[u8]| hash_bytes(key.get(1..).unwrap_or_default());
+        for (group, key, value) in restored.entries(&uid, shard, shards) {
+            self.state.restore(hash, group, key, value).map_err(|e| self.failed(e))?;
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> (usize, usize) {
+        (self.state.bytes(), self.state.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

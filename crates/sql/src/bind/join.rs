@@ -1,0 +1,294 @@
+//! Joins in FROM: two scopes to one, the condition to keys and a rest.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion_expr::{BinaryExpr, Expr, Operator};
+use highwater_stream::{JoinKind, WindowColumn};
+use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectName, Spanned};
+use sqlparser::tokenizer::Location;
+
+use super::expression::{ExprBinder, Scope};
+use super::{Ctes, Session};
+use crate::error::{Bound, Fault};
+use crate::functions::compare::{binary, compare};
+use crate::functions::{Typed, is_fallible};
+use crate::relation::{Column, JoinKey, Node, Relation, column_name, named, unique};
+
+impl Session<'_> {
+    /// `left` joined with what follows it in FROM.
+    pub(super) fn join(&self, ctes: &Ctes, left: Scope, syntax: &JoinSyntax, at: Location) -> Bound<Scope> {
+        let place = syntax.relation.span().start;
+        let place = if place.line == 0 { at } else { place };
+        let (kind, constraint) = match &syntax.join_operator {
+            JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::CrossJoin(on) => {
+                (JoinKind::Inner, on)
+            }
+            JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (JoinKind::Left, on),
+            JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (JoinKind::Right, on),
+            JoinOperator::FullOuter(on) => (JoinKind::Full, on),
+            _ => return Err(Fault::unsupported(place, "this kind of JOIN")),
+        };
+        let right = self.factor(ctes, &syntax.relation, place)?;
+        match constraint {
+            JoinConstraint::None => Ok(product(left, right, kind)),
+            JoinConstraint::On(condition) => {
+                let mut scope = product(left, right, kind);
+                let on = ExprBinder::new(&scope, self.zone).condition(condition, "ON")?;
+                scope.relation = with_condition(&scope.relation, conjuncts(on), place)?;
+                Ok(scope)
+            }
+            JoinConstraint::Using(names) => self.join_using(left, right, kind, names, place),
+            JoinConstraint::Natural => {
+                let shared: Vec<String> =
+                    left.shown().filter(|name| right.shown().any(|other| other == *name)).cloned().collect();
+                self.join_columns(left, right, kind, &shared, place)
+            }
+        }
+    }
+
+    fn join_using(
+        &self,
+        left: Scope,
+        right: Scope,
+        kind: JoinKind,
+        names: &[ObjectName],
+        at: Location,
+    ) -> Bound<Scope> {
+        let mut columns = Vec::with_capacity(names.len());
+        for name in names {
+            let column = name.to_string().replace('`', "");
+            for (scope, which) in [(&left, "left"), (&right, "right")] {
+                if !scope.shown().any(|known| *known == column) {
+                    let message = format!("column '{column}' of USING is not in the {which} table");
+                    return Err(Fault::new(name.span().start, message).or_at(at));
+                }
+            }
+            columns.push(column);
+        }
+        self.join_columns(left, right, kind, &columns, at)
+    }
+
+    /// Joined by columns of the same name, of which one is shown.
+    fn join_columns(
+        &self,
+        left: Scope,
+        right: Scope,
+        kind: JoinKind,
+        names: &[String],
+        at: Location,
+    ) -> Bound<Scope> {
+        if kind.keeps_right() {
+            return Err(Fault::unsupported(at, "USING or NATURAL of a RIGHT or FULL JOIN").hint("use ON"));
+        }
+        let width = left.names.len();
+        let mut scope = product(left, right, kind);
+        let mut on = Vec::with_capacity(names.len());
+        for name in names {
+            let of = |range: std::ops::Range<usize>| -> Bound<usize> {
+                let mut found = range.filter(|index| !scope.hidden[*index] && scope.names[*index] == *name);
+                match (found.next(), found.next()) {
+                    (Some(index), None) => Ok(index),
+                    _ => Err(Fault::new(at, format!("column '{name}' is ambiguous"))),
+                }
+            };
+            let typed = |index: usize| {
+                let column = &scope.relation.columns[index];
+                Typed { expr: named(&column.name), ty: column.ty.clone(), at }
+            };
+            let (a, b) = (of(0..width)?, of(width..scope.names.len())?);
+            on.push(compare(typed(a), Operator::Eq, typed(b), at, self.zone)?.expr);
+            scope.hidden[b] = true;
+        }
+        scope.relation = with_condition(&scope.relation, on, at)?;
+        Ok(scope)
+    }
+}
+
+/// Every row of left with every row of right.
+pub(super) fn product(left: Scope, right: Scope, kind: JoinKind) -> Scope {
+    let names = [&left, &right].into_iter().flat_map(|scope| &scope.relation.columns);
+    let names = unique(names.map(|column| column.name.clone()).collect());
+    let (of_left, of_right) = names.split_at(left.relation.columns.len());
+    let relation = join(&left.relation, &with_names(&right.relation, of_right), kind, Vec::new(), None);
+    debug_assert!(of_left.iter().zip(&left.relation.columns).all(|(name, column)| *name == column.name));
+    Scope {
+        relation,
+        qualifiers: [left.qualifiers, right.qualifiers].concat(),
+        names: [left.names, right.names].concat(),
+        hidden: [left.hidden, right.hidden].concat(),
+    }
+}
+
+fn with_names(relation: &Arc<Relation>, names: &[String]) -> Arc<Relation> {
+    if relation.columns.iter().zip(names).all(|(column, name)| column.name == *name) {
+        return Arc::clone(relation);
+    }
+    let columns = relation.columns.iter().zip(names);
+    let columns = columns.map(|(column, name)| (name.clone(), named(&column.name), column.ty.clone()));
+    Relation::calc(relation, None, columns.collect())
+}
+
+fn join(
+    left: &Arc<Relation>,
+    right: &Arc<Relation>,
+    kind: JoinKind,
+    keys: Vec<JoinKey>,
+    residual: Option<Expr>,
+) -> Arc<Relation> {
+    let width = left.columns.len();
+    // Rows come out when their partner comes: their times are no event time any more.
+    let columns = left.columns.iter().chain(&right.columns);
+    let columns = columns.map(|column| Column { rowtime: false, ..column.clone() }).collect();
+    let equal: HashSet<usize> = keys.iter().filter_map(|key| right.index(&key.right)).collect();
+    let single = right.keys.iter().any(|key| key.iter().all(|column| equal.contains(column)));
+    let unique_keys = match kind {
+        JoinKind::Full | JoinKind::Right => Vec::new(),
+        _ if single => left.keys.clone(),
+        _ => {
+            let moved = |key: &Vec<usize>| key.iter().map(|column| column + width).collect::<Vec<_>>();
+            let pair = |a: &Vec<usize>| right.keys.iter().map(|b| [a.clone(), moved(b)].concat()).collect();
+            left.keys.iter().flat_map(|key| -> Vec<Vec<usize>> { pair(key) }).collect()
+        }
+    };
+    let updating = kind != JoinKind::Inner || left.updating || right.updating;
+    let (left, right) = (Arc::clone(left), Arc::clone(right));
+    let node = Node::Join { left, right, kind, keys, residual };
+    Arc::new(Relation { node, columns, updating, keys: unique_keys })
+}
+
+/// The operands of the ANDs of a condition.
+pub(super) fn conjuncts(condition: Expr) -> Vec<Expr> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            let mut all = conjuncts(*left);
+            all.extend(conjuncts(*right));
+            all
+        }
+        other => vec![other],
+    }
+}
+
+/// The join with `conditions` in its condition.
+fn with_condition(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
+    let Node::Join { left, right, kind, keys, residual } = &relation.node else {
+        return Ok(conditions
+            .into_iter()
+            .fold(Arc::clone(relation), |below, on| Relation::filtered(&below, on)));
+    };
+    let (mut keys, mut residual) = (keys.clone(), residual.clone());
+    for condition in conditions {
+        match key(left, right, &condition) {
+            Some(key) => keys.push(key),
+            None => {
+                residual = Some(match residual {
+                    None => condition,
+                    Some(others) => binary(others, Operator::And, condition),
+                });
+            }
+        }
+    }
+    refuse_interval(left, right, &keys, residual.as_ref(), at)?;
+    refuse_windows(left, right, &keys, at)?;
+    Ok(join(left, right, *kind, keys, residual))
+}
+
+/// The condition as `left column = right column`, if it is that and both have the same type.
+fn key(left: &Relation, right: &Relation, condition: &Expr) -> Option<JoinKey> {
+    let Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) = condition else { return None };
+    let null_safe = match op {
+        Operator::Eq => false,
+        Operator::IsNotDistinctFrom => true,
+        _ => return None,
+    };
+    let (a, b) = (column_name(a)?, column_name(b)?);
+    let (a, b) = if left.index(a).is_some() { (a, b) } else { (b, a) };
+    let types = (&left.columns[left.index(a)?].ty, &right.columns[right.index(b)?].ty);
+    let alike = types.0.to_arrow() == types.1.to_arrow();
+    alike.then(|| JoinKey { left: a.to_owned(), right: b.to_owned(), null_safe })
+}
+
+/// Conditions that bound the event times of both sides from below and above make a join over time, in which
+/// late rows are dropped. One bound alone makes none.
+fn refuse_interval(
+    left: &Relation,
+    right: &Relation,
+    keys: &[JoinKey],
+    residual: Option<&Expr>,
+    at: Location,
+) -> Bound<()> {
+    let rowtime =
+        |side: &Relation, name: &str| side.index(name).is_some_and(|index| side.columns[index].rowtime);
+    let times = |side: &Relation, expr: &Expr| {
+        let columns = expr.column_refs();
+        columns.iter().all(|column| side.index(&column.name).is_some())
+            && columns.iter().any(|column| rowtime(side, &column.name))
+    };
+    let equal = keys.iter().any(|key| rowtime(left, &key.left) && rowtime(right, &key.right));
+    let (mut below, mut above) = (equal, equal);
+    for condition in residual.cloned().map(conjuncts).unwrap_or_default() {
+        let Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) = &condition else { continue };
+        let swapped = times(right, a) && times(left, b);
+        if !swapped && !(times(left, a) && times(right, b)) {
+            continue;
+        }
+        below |= matches!(
+            (op, swapped),
+            (Operator::Eq, _)
+                | (Operator::Lt | Operator::LtEq, false)
+                | (Operator::Gt | Operator::GtEq, true)
+        );
+        above |= matches!(
+            (op, swapped),
+            (Operator::Eq, _)
+                | (Operator::Gt | Operator::GtEq, false)
+                | (Operator::Lt | Operator::LtEq, true)
+        );
+    }
+    if below && above {
+        return Err(Fault::unsupported(at, "an interval join (event times of both sides within bounds)")
+            .hint("CAST the times to TIMESTAMP(3) for a join that keeps all rows"));
+    }
+    Ok(())
+}
+
+/// Rows of two windows that are equal make a window join, in which late rows are dropped.
+fn refuse_windows(left: &Relation, right: &Relation, keys: &[JoinKey], at: Location) -> Bound<()> {
+    let windowed = |side: &Relation, name: &str| {
+        let role = side.index(name).and_then(|index| side.columns[index].window);
+        role.is_some_and(|role| !role.closed && role.part == WindowColumn::Start)
+    };
+    if keys.iter().any(|key| windowed(left, &key.left) && windowed(right, &key.right)) {
+        return Err(Fault::unsupported(at, "a join of windows that are not aggregated")
+            .hint("aggregate both sides per window, then join"));
+    }
+    Ok(())
+}
+
+/// The relation with only the rows for which all conditions are true: below inner joins where that is the same,
+/// in their conditions where they pair columns.
+pub(super) fn filtered(
+    relation: &Arc<Relation>,
+    conditions: Vec<Expr>,
+    at: Location,
+) -> Bound<Arc<Relation>> {
+    let Node::Join { left, right, kind: JoinKind::Inner, keys, residual } = &relation.node else {
+        let all = conditions.into_iter().reduce(|a, b| binary(a, Operator::And, b));
+        return Ok(all.map_or_else(|| Arc::clone(relation), |all| Relation::filtered(relation, all)));
+    };
+    let (mut of_left, mut of_right, mut of_both, mut above) = (vec![], vec![], vec![], vec![]);
+    for condition in conditions {
+        let within = |side: &Relation| condition.column_refs().iter().all(|c| side.index(&c.name).is_some());
+        match (is_fallible(&condition), within(left), within(right)) {
+            (true, ..) => above.push(condition),
+            (_, true, _) => of_left.push(condition),
+            (_, _, true) => of_right.push(condition),
+            _ => of_both.push(condition),
+        }
+    }
+    let (left, right) = (filtered(left, of_left, at)?, filtered(right, of_right, at)?);
+    let joined =
+        with_condition(&join(&left, &right, JoinKind::Inner, keys.clone(), residual.clone()), of_both, at)?;
+    let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
+    Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)))
+}
