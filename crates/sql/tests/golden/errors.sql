@@ -16,7 +16,7 @@ SELECT UPER(v)
   FROM t;
 ----
 CREATE TABLE t (v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
-SELECT a.v FROM t AS a JOIN t AS b ON a.v = b.v;
+SELECT a.v FROM t AS a FULL JOIN t AS b USING (v);
 ----
 CREATE TABLE t (v INT) WITH ('connector' = 'filesystem', 'path' = '${DIR}/t.jsonl', 'format' = 'json');
 SELECT v FROM t ORDER BY v LIMIT 3;
