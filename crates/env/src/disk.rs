@@ -1,10 +1,8 @@
 //! Files, by argument. The simulated disk (torn writes, lost pages) is in `disk/simulated.rs`.
 
-mod pages;
 mod real;
 mod simulated;
 
-pub use pages::PageBuffer;
 pub use real::RealDisk;
 pub use simulated::{DiskCalls, DiskFault, SimDisk};
 
@@ -45,11 +43,6 @@ pub struct DiskEntry {
 pub trait Disk: Send + Sync {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Opens a file that is written once and seldom read: where the system can, whole pages out of a
-    /// [`PageBuffer`] go past its page cache.
-    fn open_direct(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        self.open(path, mode)
-    }
     /// Makes a directory and its parents; not an error if it is there. Syncs the parents it makes.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Renames, replacing what bears the name `to`.

@@ -15,8 +15,7 @@ mod memory;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use disk::{
-    Disk, DiskCalls, DiskEntry, DiskFault, DiskFile, DiskLock, DiskSpace, OpenMode, PageBuffer, RealDisk,
-    SimDisk,
+    Disk, DiskCalls, DiskEntry, DiskFault, DiskFile, DiskLock, DiskSpace, OpenMode, RealDisk, SimDisk,
 };
 pub use entropy::{Entropy, OsEntropy, SeededEntropy};
 pub use ids::{Epoch, KEY_GROUPS, KeyGroup, Offset, TopicId, TopicPartition};

@@ -1,13 +1,11 @@
 //! The operating system's files.
 #![expect(clippy::disallowed_methods, reason = "this is the one place that touches real files")]
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
-#[cfg(target_os = "linux")]
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,19 +19,15 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(options(mode).open(path)?)))
-    }
-
-    /// A file system that cannot do it (tmpfs before Linux 6.6) refuses the second opening; then the first one
-    /// does all.
-    #[cfg(target_os = "linux")]
-    fn open_direct(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let cached = RealFile(options(mode).open(path)?);
-        let flag = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-        Ok(match options(OpenMode::ReadWrite).custom_flags(flag).open(path) {
-            Ok(direct) => Arc::new(DirectFile { cached, direct }),
-            Err(_) => Arc::new(cached),
-        })
+        let mut options = File::options();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::ReadWrite => options.write(true),
+            OpenMode::Create => options.write(true).create(true).truncate(false),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -124,18 +118,6 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(e)) => Err(e),
         }
     }
-}
-
-fn options(mode: OpenMode) -> OpenOptions {
-    let mut options = File::options();
-    options.read(true);
-    match mode {
-        OpenMode::Read => &mut options,
-        OpenMode::ReadWrite => options.write(true),
-        OpenMode::Create => options.write(true).create(true).truncate(false),
-        OpenMode::CreateNew => options.write(true).create_new(true),
-    };
-    options
 }
 
 /// flock(2), released when the file closes, also by a crash.
@@ -241,40 +223,5 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
-    }
-}
-
-/// A file opened twice: what direct I/O takes goes past the page cache, all else through it. The kernel keeps
-/// the two in agreement.
-#[cfg(target_os = "linux")]
-struct DirectFile {
-    cached: RealFile,
-    direct: File,
-}
-
-#[cfg(target_os = "linux")]
-impl DiskFile for DirectFile {
-    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        self.cached.read_at(buf, pos)
-    }
-
-    fn write_all_at(&self, buf: &[u8], pos: u64) -> io::Result<()> {
-        match self.direct.write_all_at(buf, pos) {
-            // Its address, length or position is not what the device wants.
-            Err(e) if e.kind() == io::ErrorKind::InvalidInput => self.cached.write_all_at(buf, pos),
-            done => done,
-        }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.cached.sync_data()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.cached.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.cached.set_len(len)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn find_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<WalFileFound
         let slot = entry.name.strip_suffix(".wal").and_then(|slot| slot.parse().ok());
         let slot =
             slot.ok_or_else(|| LogError::NotOurs { path: path.clone(), what: "unknown file".into() })?;
-        let file = disk.open_direct(&path, OpenMode::ReadWrite).map_err(LogError::io("open", &path))?;
+        let file = disk.open(&path, OpenMode::ReadWrite).map_err(LogError::io("open", &path))?;
         let len = file.len().map_err(LogError::io("read", &path))?;
         let mut found_file = WalFileFound { slot, path, file, len, header: None };
         match read_header(&found_file)? {

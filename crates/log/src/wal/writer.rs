@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use highwater_env::{Disk, DiskFile, Entropy, OpenMode, PageBuffer};
+use highwater_env::{Disk, DiskFile, Entropy, OpenMode};
 
 use super::{Effect, FileHeader, GroupHeader, HEADER_BYTES, PAGE, WalFileFound, encode_frame};
 use crate::core::Frame;
@@ -39,7 +39,6 @@ pub(crate) struct WalWriter {
     /// Oldest first; the last one is written to if `current` says so.
     files: Vec<WalFile>,
     current: Option<Current>,
-    buffer: PageBuffer,
 }
 
 struct WalFile {
@@ -87,7 +86,6 @@ impl WalWriter {
             next_slot,
             files: files.collect(),
             current: None,
-            buffer: PageBuffer::new(),
         }
     }
 
@@ -113,7 +111,7 @@ impl WalWriter {
         header.generation = current.header.generation;
         if !current.header_written {
             // Durable before any group: a header that is no header means that no group follows.
-            self.buffer.write_parts(file.file.as_ref(), &[&current.header.encode()], 0)?;
+            file.file.write_all_at(&current.header.encode(), 0)?;
             file.file.sync_data().map_err(WriteFailed::Broken)?;
             current.header_written = true;
         }
@@ -128,7 +126,7 @@ impl WalWriter {
                 parts.push(&frame.payload);
             }
         }
-        self.buffer.write_parts(file.file.as_ref(), &parts, current.pos)?;
+        file.file.write_all_parts_at(&parts, current.pos)?;
         current.pos += header.extent();
         file.last_sequence = sequence;
         Ok(())
@@ -152,8 +150,7 @@ impl WalWriter {
         }
         let generation = current.header.generation;
         let mark = GroupHeader { generation, sequence: durable, durable, frames: 0, bytes: 0 };
-        let mark = mark.encode(current.header.crc_seed());
-        self.buffer.write_parts(file.file.as_ref(), &[&mark], current.pos)
+        file.file.write_all_at(&mark.encode(current.header.crc_seed()), current.pos)
     }
 
     /// Finds room for `extent` bytes of groups, in the current file or the next one.
@@ -169,7 +166,7 @@ impl WalWriter {
         while file.allocated < end {
             let step = self.zero_bytes.max(end - file.allocated).next_multiple_of(PAGE);
             let step = step.min(self.file_bytes.max(end) - file.allocated);
-            self.buffer.write_zeros(file.file.as_ref(), file.allocated, step)?;
+            zero(file.file.as_ref(), file.allocated, step)?;
             file.allocated += step;
         }
         Ok(())
@@ -197,7 +194,7 @@ impl WalWriter {
 
     fn create(&mut self) -> io::Result<WalFile> {
         let path = wal_path(&self.dir, self.next_slot);
-        let file = self.disk.open_direct(&path, OpenMode::Create)?;
+        let file = self.disk.open(&path, OpenMode::Create)?;
         self.disk.sync_dir(&self.dir)?;
         self.next_slot += 1;
         Ok(WalFile { allocated: 0, file, last_sequence: 0 })
@@ -212,6 +209,17 @@ impl WalWriter {
 
 pub(crate) fn wal_path(dir: &Path, slot: u64) -> PathBuf {
     dir.join(format!("{slot:06}.wal"))
+}
+
+fn zero(file: &dyn DiskFile, pos: u64, len: u64) -> io::Result<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    let mut at = pos;
+    while at < pos + len {
+        let n = (pos + len - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..usize::try_from(n).unwrap_or(ZEROS.len())], at)?;
+        at += n;
+    }
+    Ok(())
 }
 
 const _: () = assert!(HEADER_BYTES as u64 <= PAGE);
