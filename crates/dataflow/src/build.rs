@@ -14,7 +14,9 @@ use crate::exchange::{Outlet, Spread};
 use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
-use crate::operators::{Calc, GroupAggregate, Join, Place, Sink, Union, WindowAggregate, WindowTable};
+use crate::operators::{
+    Calc, GroupAggregate, Join, Place, Sink, Union, Unnest, WindowAggregate, WindowTable,
+};
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
 use crate::task::{Head, Node, Target, Task};
@@ -323,6 +325,7 @@ impl Builder<'_> {
                 Box::new(Calc::new(place, &from.schema, filter.as_ref(), columns)?)
             }
             OperatorSpec::Union => Box::new(Union::new(place)),
+            OperatorSpec::Unnest(spec) => Box::new(Unnest::new(place, spec)),
             OperatorSpec::WindowTable(spec) => Box::new(WindowTable::new(place, spec)?),
             OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(place, &from.schema, spec)?),
             OperatorSpec::GroupAggregate(spec) => {

@@ -68,6 +68,12 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("Calc [{}]{filter}", columns.join(", "))
         }
         OperatorSpec::Union => "Union".to_owned(),
+        OperatorSpec::Unnest(spec) => {
+            let columns: Vec<&str> =
+                node.schema.fields()[spec.kept.len()..].iter().map(|field| field.name().as_str()).collect();
+            let outer = if spec.outer { " outer" } else { "" };
+            format!("Unnest{outer} {} gives [{}]", name(spec.collection), columns.join(", "))
+        }
         OperatorSpec::WindowTable(window) => format!("WindowTable {}", window_text(window, &name)),
         OperatorSpec::WindowAggregate(spec) => format!(
             "WindowAggregate {} by [{}] calls [{}] emits {:?}",

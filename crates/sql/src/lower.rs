@@ -11,8 +11,8 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
-    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, WindowAggregateSpec,
-    WindowSpec,
+    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
+    WindowAggregateSpec, WindowSpec,
 };
 
 use crate::catalog::ColumnKind;
@@ -109,6 +109,19 @@ impl Lowering {
                     })
                     .collect();
                 with(Node::Union { inputs }, &|name| needed.contains(name))
+            }
+            Node::Unnest { input, collection, ordinality, outer } => {
+                let mut below: Names =
+                    needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
+                below.insert(collection.clone());
+                let kept = |name: &str| input.index(name).is_none() || below.contains(name);
+                let node = Node::Unnest {
+                    input: self.prune_exactly(input, &below),
+                    collection: collection.clone(),
+                    ordinality: *ordinality,
+                    outer: *outer,
+                };
+                with(node, &kept)
             }
             Node::WindowTable { input, window } => {
                 let mut below: Names =
@@ -229,6 +242,9 @@ impl Lowering {
             Node::OneRow => self.one_row(),
             Node::Calc { .. } => self.calc(relation),
             Node::Union { inputs } => self.union(relation, inputs),
+            Node::Unnest { input, collection, ordinality, outer } => {
+                self.unnest(relation, input, collection, (*ordinality, *outer))
+            }
             Node::WindowTable { input, window } => self.window_table(relation, input, window),
             Node::WindowAggregate { input, window, keys, calls, parts } => {
                 let from = self.relation(input);
@@ -366,6 +382,40 @@ impl Lowering {
             identity: None,
             title: format!("Window({})", window.time),
             spec: OperatorSpec::WindowTable(window_spec(window, &schema)),
+            inputs: vec![Edge { from, exchange: Exchange::Forward }],
+            schema: relation.schema(),
+            changelog: below.changelog,
+            single: below.single,
+            shared: true,
+        };
+        self.node(draft)
+    }
+
+    fn unnest(
+        &mut self,
+        relation: &Relation,
+        input: &Arc<Relation>,
+        collection: &str,
+        (ordinality, outer): (bool, bool),
+    ) -> NodeId {
+        let from = self.relation(input);
+        let schema = self.schema(from);
+        let names = relation.columns.iter().map(|column| column.name.as_str());
+        let kept: Vec<&str> = names.clone().filter(|name| schema.index_of(name).is_ok()).collect();
+        let spec = UnnestSpec {
+            collection: place(collection, &schema),
+            kept: kept.iter().map(|name| place(name, &schema)).collect(),
+            ordinality,
+            outer,
+        };
+        let below = &self.plan.nodes[from];
+        let columns = names.skip(kept.len()).collect::<Vec<_>>().join(", ");
+        let draft = Draft {
+            kind: "unnest",
+            description: format!("unnest {spec:?} as {columns} of {}", below.uid),
+            identity: None,
+            title: format!("Unnest({columns})"),
+            spec: OperatorSpec::Unnest(spec),
             inputs: vec![Edge { from, exchange: Exchange::Forward }],
             schema: relation.schema(),
             changelog: below.changelog,

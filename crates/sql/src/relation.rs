@@ -58,6 +58,13 @@ pub(crate) enum Node {
     Union {
         inputs: Vec<Arc<Relation>>,
     },
+    /// The columns of `input` without `collection`, then those of its elements.
+    Unnest {
+        input: Arc<Relation>,
+        collection: String,
+        ordinality: bool,
+        outer: bool,
+    },
     WindowTable {
         input: Arc<Relation>,
         window: Window,

@@ -26,7 +26,7 @@ pub use options::{
 };
 pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec,
-    NodeId, OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan,
+    NodeId, OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
     WindowAggregateSpec, WindowColumn, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

@@ -84,6 +84,8 @@ pub enum OperatorSpec {
     },
     /// All rows of all inputs (same types), in order of arrival.
     Union,
+    /// Each row once per element of an array or map.
+    Unnest(UnnestSpec),
     /// Appends `window_start`, `window_end`, `window_time` to each row. Never drops a late row.
     WindowTable(WindowSpec),
     /// Aggregates per window and key; drops rows whose window is over.
@@ -123,6 +125,20 @@ pub struct RowtimeSpec {
     pub watermark: Expr,
     /// A split silent for so long no longer holds the watermark back, ms. None: never.
     pub idle_timeout_ms: Option<u64>,
+}
+
+/// `CROSS JOIN UNNEST(collection)`. The node's schema is: kept columns, the element's, the ordinal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnnestSpec {
+    /// The array or map in the input's schema. An array of rows gives one column per field, a map
+    /// key and value, any other array one column.
+    pub collection: usize,
+    /// Columns of the input that are kept.
+    pub kept: Vec<usize>,
+    /// Appends the element's number in its array, from 1, `INT`.
+    pub ordinality: bool,
+    /// A row without elements is kept once, with NULLs (`LEFT JOIN`).
+    pub outer: bool,
 }
 
 /// A window of event time.

@@ -5,6 +5,7 @@ mod group_aggregate;
 mod join;
 mod sink;
 mod union;
+mod unnest;
 mod window_aggregate;
 mod window_table;
 
@@ -13,6 +14,7 @@ pub(crate) use group_aggregate::GroupAggregate;
 pub(crate) use join::Join;
 pub(crate) use sink::Sink;
 pub(crate) use union::Union;
+pub(crate) use unnest::Unnest;
 pub(crate) use window_aggregate::WindowAggregate;
 pub(crate) use window_table::WindowTable;
 

@@ -5,6 +5,7 @@ pub(crate) mod expression;
 mod join;
 pub(crate) mod query;
 pub(crate) mod table;
+mod unnest;
 pub(crate) mod window;
 
 use std::cell::Cell;

@@ -12,7 +12,7 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, join, table, window};
+use super::{Ctes, Session, View, join, table, unnest, window};
 use crate::catalog::{Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
@@ -165,6 +165,10 @@ impl Session<'_> {
         refuse_clauses(select, at)?;
         let mut scope = match select.from.as_slice() {
             [] => Scope::new(Arc::new(one_row()), None),
+            [from, rest @ ..] if unnest::only(&from.joins, rest) => {
+                let scope = self.factor(ctes, &from.relation, at)?;
+                unnest::join(scope, &from.joins, rest, self.zone)?
+            }
             [first, others @ ..] => {
                 let mut scope = self.joined(ctes, first, at)?;
                 for other in others {
@@ -349,7 +353,10 @@ impl Session<'_> {
             {
                 return self.factor(ctes, &table_with_joins.relation, at);
             }
-            TableFactor::UNNEST { .. } => return Err(Fault::unsupported(place, "UNNEST")),
+            TableFactor::UNNEST { .. } => {
+                return Err(Fault::unsupported(place, "UNNEST as the first item of FROM")
+                    .hint("FROM t CROSS JOIN UNNEST(t.a) AS u (x)"));
+            }
             TableFactor::MatchRecognize { .. } => return Err(Fault::unsupported(place, "MATCH_RECOGNIZE")),
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
                 return Err(Fault::unsupported(place, "LATERAL and table functions in FROM")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion_common::{Result as EvalResult, ScalarValue};
 use datafusion_expr::Expr;
@@ -43,6 +43,7 @@ pub(crate) const FUNCTIONS: &[(&str, Binder)] = &[
     ("INSTR", instr),
     ("STARTSWITH", |c| test(c, "startswith", |s, t| s.starts_with(t))),
     ("ENDSWITH", |c| test(c, "endswith", |s, t| s.ends_with(t))),
+    ("SPLIT", split),
     ("SPLIT_INDEX", split_index),
 ];
 
@@ -363,6 +364,31 @@ fn test(c: Call<'_>, name: &'static str, f: fn(&str, &str) -> bool) -> Bound<Typ
 }
 
 /// The piece of that number, from 0, between separators; NULL if there is none or the text is empty.
+/// Pieces between separators; an empty text has none, an empty separator stands between all characters.
+fn split(c: Call<'_>) -> Bound<Typed> {
+    c.arity(2, 2)?;
+    let ty = SqlType::Array(Box::new(SqlType::STRING));
+    let expr = call("split", ty.to_arrow(), vec![c.text(0)?, c.text(1)?], |arguments| {
+        let (texts, separators) = (strings(&arguments[0])?, strings(&arguments[1])?);
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for row in 0..texts.len() {
+            let present = texts.is_valid(row) && separators.is_valid(row);
+            if present {
+                let (text, separator) = (texts.value(row), separators.value(row));
+                if separator.is_empty() {
+                    text.char_indices()
+                        .for_each(|(at, c)| lists.values().append_value(&text[at..at + c.len_utf8()]));
+                } else if !text.is_empty() {
+                    text.split(separator).for_each(|piece| lists.values().append_value(piece));
+                }
+            }
+            lists.append(present);
+        }
+        Ok(Arc::new(lists.finish()))
+    });
+    Ok(c.typed(expr, ty))
+}
+
 fn split_index(c: Call<'_>) -> Bound<Typed> {
     c.arity(3, 3)?;
     let expr =
