@@ -16,7 +16,9 @@ use crate::JobError;
 use crate::expressions::{Compiled, record_batch};
 use crate::operator::{Operator, Output, Progress};
 
-/// Candidate pairs, and so output rows, that one call makes at least a row's share of.
+/// Rows a call looks at: with frequent keys it takes few of them.
+const ROWS_MAX: usize = 1024;
+/// A call stops behind the row with which its candidate pairs reach this number.
 const PAIRS_MAX: usize = 16 << 10;
 
 /// Joins each row with the rows of the other side that have the same key, and takes pairs back when a row goes.
@@ -150,16 +152,16 @@ impl Join {
         start: usize,
         out: &mut Output,
     ) -> Result<Progress, JobError> {
-        let rest = batch.slice(start, batch.len() - start);
+        let rest = batch.slice(start, ROWS_MAX.min(batch.len() - start));
         let side = &self.sides[input];
         let columns: Vec<ArrayRef> = side.keys.iter().map(|key| rest.rows.column(*key).clone()).collect();
         let keys = side.key_codec.encode(&columns, rest.len(), None).map_err(|e| self.failed(e))?;
         let joinable = side.joinable(&columns, rest.len());
-        let (candidates, taken) = self.candidates(1 - input, &keys, &joinable)?;
+        let (mut candidates, taken) = self.candidates(1 - input, &keys, &joinable)?;
         let rest = rest.slice(0, taken);
         let others = self.sides[1 - input].row_codec.decode(candidates.rows.iter().map(|row| &row[..]));
         let others = others.map_err(|e| self.failed(e))?;
-        let matches = self.matches(input, &rest.rows, &others, candidates.of_row.clone())?;
+        let matches = self.matches(input, &rest.rows, &others, std::mem::take(&mut candidates.of_row))?;
         let emitted = self.apply(input, &rest, (&keys, &joinable), candidates, &matches)?;
         if !emitted.kinds.is_empty() {
             let own = indices(&emitted.own);

@@ -1,8 +1,9 @@
 //! Joins in FROM: two scopes to one, the condition to keys and a rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 use highwater_stream::{JoinKind, WindowColumn};
 use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectName, Spanned};
@@ -158,7 +159,7 @@ fn join(
 }
 
 /// The operands of the ANDs of a condition.
-pub(super) fn conjuncts(condition: Expr) -> Vec<Expr> {
+fn conjuncts(condition: Expr) -> Vec<Expr> {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             let mut all = conjuncts(*left);
@@ -265,13 +266,89 @@ fn refuse_windows(left: &Relation, right: &Relation, keys: &[JoinKey], at: Locat
     Ok(())
 }
 
+/// The relation with only the rows for which WHERE is true.
+pub(super) fn selected(relation: &Arc<Relation>, condition: Expr, at: Location) -> Bound<Arc<Relation>> {
+    let conditions = conjuncts(condition);
+    refuse_time_above(relation, &conditions, at)?;
+    filtered(relation, conditions, at)
+}
+
+/// Flink may draw a condition on event times from above a join into it, which makes a join over time: refused
+/// wherever that could be.
+fn refuse_time_above(relation: &Relation, conditions: &[Expr], at: Location) -> Bound<()> {
+    let bounds: usize = conditions.iter().map(|condition| time_bounds(relation, condition)).sum();
+    if bounds > 0 && bounds + bounds_of_joins(relation) > 1 {
+        return Err(Fault::unsupported(at, "a condition on the event times of both sides of a join")
+            .hint("CAST the times to TIMESTAMP(3) for a join that keeps all rows"));
+    }
+    Ok(())
+}
+
+/// Comparisons of different joined event times, or windows, in the conditions of outer joins below.
+fn bounds_of_joins(relation: &Relation) -> usize {
+    match &relation.node {
+        Node::Calc { input, .. } => bounds_of_joins(input),
+        Node::Join { left, right, residual, .. } => {
+            let own = residual.as_ref().map_or(0, |residual| time_bounds(relation, residual));
+            own + bounds_of_joins(left) + bounds_of_joins(right)
+        }
+        _ => 0,
+    }
+}
+
+/// How many comparisons of different joined event times there are; an equality counts as two.
+fn time_bounds(relation: &Relation, condition: &Expr) -> usize {
+    let times = |expr: &Expr| -> BTreeSet<String> {
+        let columns = expr.column_refs();
+        columns
+            .into_iter()
+            .map(|column| column.name.clone())
+            .filter(|name| is_joined_time(relation, name))
+            .collect()
+    };
+    let mut bounds = 0;
+    let _ = condition.apply(|node| {
+        if let Expr::BinaryExpr(BinaryExpr { left, op, right }) = node {
+            let weight = match op {
+                Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => 1,
+                Operator::Eq | Operator::IsNotDistinctFrom => 2,
+                _ => 0,
+            };
+            let (a, b) = (times(left), times(right));
+            if !a.is_empty() && !b.is_empty() && a != b {
+                bounds += weight;
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    bounds
+}
+
+/// Whether the column is, below a join, an event time or the start of a window that is not aggregated.
+fn is_joined_time(relation: &Relation, name: &str) -> bool {
+    match &relation.node {
+        Node::Calc { input, columns, .. } => relation
+            .index(name)
+            .and_then(|index| column_name(&columns[index]))
+            .is_some_and(|name| is_joined_time(input, name)),
+        Node::Join { left, right, .. } => {
+            [left, right].into_iter().any(|side| is_time(side, name) || is_joined_time(side, name))
+        }
+        _ => false,
+    }
+}
+
+fn is_time(relation: &Relation, name: &str) -> bool {
+    relation.index(name).is_some_and(|index| {
+        let column = &relation.columns[index];
+        let opens = column.window.is_some_and(|role| !role.closed && role.part == WindowColumn::Start);
+        column.rowtime || opens
+    })
+}
+
 /// The relation with only the rows for which all conditions are true: below inner joins where that is the same,
 /// in their conditions where they pair columns.
-pub(super) fn filtered(
-    relation: &Arc<Relation>,
-    conditions: Vec<Expr>,
-    at: Location,
-) -> Bound<Arc<Relation>> {
+fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
     let Node::Join { left, right, kind: JoinKind::Inner, keys, residual } = &relation.node else {
         let all = conditions.into_iter().reduce(|a, b| binary(a, Operator::And, b));
         return Ok(all.map_or_else(|| Arc::clone(relation), |all| Relation::filtered(relation, all)));

@@ -183,7 +183,7 @@ impl Session<'_> {
                     .hint("use HAVING"));
             }
             let filter = ExprBinder::new(&scope, self.zone).condition(condition, "WHERE")?;
-            let relation = join::filtered(&scope.relation, join::conjuncts(filter), at)?;
+            let relation = join::selected(&scope.relation, filter, at)?;
             scope = Scope { relation, ..scope };
         }
         let items = self.expand(&scope, &select.projection, at)?;
