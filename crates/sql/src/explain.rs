@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use highwater_stream::{
-    AggregateCall, ChangelogMode, Exchange, OperatorSpec, PlanNode, StreamPlan, WindowSpec,
+    AggregateCall, ChangelogMode, Exchange, JoinSpec, OperatorSpec, PlanNode, StreamPlan, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -85,19 +85,7 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         OperatorSpec::GroupAggregate(spec) => {
             format!("GroupAggregate by [{}] calls [{}]", names(&spec.keys), calls(&spec.calls, &name))
         }
-        OperatorSpec::Join(spec) => {
-            let of = |input: usize, columns: &[usize]| {
-                let schema = &plan.nodes[node.inputs[input].from].schema;
-                columns
-                    .iter()
-                    .map(|column| schema.field(*column).name().clone())
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
-            let rest = spec.residual.as_ref().map_or_else(String::new, |on| format!(" and {on}"));
-            let (left, right) = (of(0, &spec.left_keys), of(1, &spec.right_keys));
-            format!("{:?}Join on [{left}] = [{right}]{rest}", spec.kind)
-        }
+        OperatorSpec::Join(spec) => join_text(plan, node, spec),
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()
@@ -113,6 +101,16 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("{} [{}]{key}", node.title, columns.join(", "))
         }
     }
+}
+
+fn join_text(plan: &StreamPlan, node: &PlanNode, spec: &JoinSpec) -> String {
+    let of = |input: usize, columns: &[usize]| {
+        let schema = &plan.nodes[node.inputs[input].from].schema;
+        columns.iter().map(|column| schema.field(*column).name().clone()).collect::<Vec<_>>().join(", ")
+    };
+    let rest = spec.residual.as_ref().map_or_else(String::new, |on| format!(" and {on}"));
+    let (left, right) = (of(0, &spec.left_keys), of(1, &spec.right_keys));
+    format!("{:?}Join on [{left}] = [{right}]{rest}", spec.kind)
 }
 
 fn flink_type(field: &arrow::datatypes::Field) -> String {

@@ -60,6 +60,12 @@ fn add_references(expr: &Expr, names: &mut Names) {
     names.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
 }
 
+/// The relation as `node`, with only the columns that are kept.
+fn narrowed(relation: &Relation, node: Node, kept: &dyn Fn(&str) -> bool) -> Arc<Relation> {
+    let columns = relation.columns.iter().filter(|column| kept(&column.name)).cloned().collect();
+    Arc::new(Relation { node, columns, updating: relation.updating, keys: Vec::new() })
+}
+
 /// Table and options: what makes two scans the same source.
 fn scan_key(scan: &Scan) -> String {
     format!("{} {:?}", scan.table.name, scan.options)
@@ -80,10 +86,7 @@ impl Lowering {
 
     /// The relation with at least the needed columns, and few others.
     fn prune(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
-        let with = |node: Node, kept: &dyn Fn(&str) -> bool| {
-            let columns = relation.columns.iter().filter(|column| kept(&column.name)).cloned().collect();
-            Arc::new(Relation { node, columns, updating: relation.updating, keys: Vec::new() })
-        };
+        let with = |node: Node, kept: &dyn Fn(&str) -> bool| narrowed(relation, node, kept);
         match &relation.node {
             Node::Scan(scan) => {
                 self.needed.entry(scan_key(scan)).or_default().extend(needed.iter().cloned());
@@ -110,19 +113,7 @@ impl Lowering {
                     .collect();
                 with(Node::Union { inputs }, &|name| needed.contains(name))
             }
-            Node::Unnest { input, collection, ordinality, outer } => {
-                let mut below: Names =
-                    needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
-                below.insert(collection.clone());
-                let kept = |name: &str| input.index(name).is_none() || below.contains(name);
-                let node = Node::Unnest {
-                    input: self.prune_exactly(input, &below),
-                    collection: collection.clone(),
-                    ordinality: *ordinality,
-                    outer: *outer,
-                };
-                with(node, &kept)
-            }
+            Node::Unnest { .. } => self.prune_unnest(relation, needed),
             Node::WindowTable { input, window } => {
                 let mut below: Names =
                     needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
@@ -156,25 +147,45 @@ impl Lowering {
                 let input = self.prune(input, &below);
                 with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
             }
-            Node::Join { left, right, kind, keys, residual } => {
-                let mut below = needed.clone();
-                below.extend(keys.iter().flat_map(|key| [key.left.clone(), key.right.clone()]));
-                residual.iter().for_each(|residual| add_references(residual, &mut below));
-                let mut side = |side: &Arc<Relation>| {
-                    let mut names: Names =
-                        below.iter().filter(|name| side.index(name).is_some()).cloned().collect();
-                    if names.is_empty() {
-                        names.extend(side.columns.first().map(|column| column.name.clone()));
-                    }
-                    self.prune_exactly(side, &names)
-                };
-                let (left, right) = (side(left), side(right));
-                let kept: Names =
-                    left.columns.iter().chain(&right.columns).map(|column| column.name.clone()).collect();
-                let (kind, keys, residual) = (*kind, keys.clone(), residual.clone());
-                with(Node::Join { left, right, kind, keys, residual }, &|name| kept.contains(name))
-            }
+            Node::Join { .. } => self.prune_join(relation, needed),
         }
+    }
+
+    fn prune_join(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
+        let Node::Join { left, right, kind, keys, residual } = &relation.node else {
+            return Arc::clone(relation);
+        };
+        let mut below = needed.clone();
+        below.extend(keys.iter().flat_map(|key| [key.left.clone(), key.right.clone()]));
+        residual.iter().for_each(|residual| add_references(residual, &mut below));
+        let mut side = |side: &Arc<Relation>| {
+            let mut names: Names = below.iter().filter(|name| side.index(name).is_some()).cloned().collect();
+            if names.is_empty() {
+                names.extend(side.columns.first().map(|column| column.name.clone()));
+            }
+            self.prune_exactly(side, &names)
+        };
+        let (left, right) = (side(left), side(right));
+        let kept: Names =
+            left.columns.iter().chain(&right.columns).map(|column| column.name.clone()).collect();
+        let (kind, keys, residual) = (*kind, keys.clone(), residual.clone());
+        narrowed(relation, Node::Join { left, right, kind, keys, residual }, &|name| kept.contains(name))
+    }
+
+    fn prune_unnest(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
+        let Node::Unnest { input, collection, ordinality, outer } = &relation.node else {
+            return Arc::clone(relation);
+        };
+        let mut below: Names = needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
+        below.insert(collection.clone());
+        let kept = |name: &str| input.index(name).is_none() || below.contains(name);
+        let node = Node::Unnest {
+            input: self.prune_exactly(input, &below),
+            collection: collection.clone(),
+            ordinality: *ordinality,
+            outer: *outer,
+        };
+        narrowed(relation, node, &kept)
     }
 
     fn prune_calc(

@@ -1,6 +1,7 @@
 //! Joins of two changelogs for ever.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take;
@@ -194,14 +195,14 @@ impl Join {
                 candidates.of_row.push(Vec::new());
                 continue;
             };
-            if !known.contains_key(&slot) {
+            if let Entry::Vacant(unknown) = known.entry(slot) {
                 let first = candidates.rows.len() as u32;
                 for (name, counts) in self.state.all(slot) {
                     candidates.slots.push(slot);
                     candidates.rows.push(name.into());
                     candidates.counts.push(Counts::read(counts).map_err(|e| self.failed(e))?);
                 }
-                known.insert(slot, (first..candidates.rows.len() as u32).collect());
+                unknown.insert((first..candidates.rows.len() as u32).collect());
             }
             let of_row = known[&slot].clone();
             pairs += of_row.len();

@@ -230,7 +230,8 @@ fn refuse_interval(
     for condition in residual.cloned().map(conjuncts).unwrap_or_default() {
         let Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) = &condition else { continue };
         let swapped = times(right, a) && times(left, b);
-        if !swapped && !(times(left, a) && times(right, b)) {
+        let straight = times(left, a) && times(right, b);
+        if !(straight || swapped) {
             continue;
         }
         below |= matches!(
