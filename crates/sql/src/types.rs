@@ -58,6 +58,8 @@ pub enum SqlType {
     Array(Box<SqlType>),
     /// `MAP<key, value>`.
     Map(Box<SqlType>, Box<SqlType>),
+    /// `MULTISET<element>`; kept as a list in which equal values stand together. Only of COLLECT.
+    Multiset(Box<SqlType>),
     /// `ROW<name type, ...>`.
     Row(Vec<(String, SqlType)>),
     /// The type of a bare `NULL`.
@@ -91,7 +93,9 @@ impl SqlType {
             Self::Time(_) => DataType::Time32(TimeUnit::Millisecond),
             Self::Timestamp(p) => DataType::Timestamp(unit(*p), None),
             Self::TimestampLtz(p) => DataType::Timestamp(unit(*p), Some("UTC".into())),
-            Self::Array(element) => DataType::List(Arc::new(Field::new("item", element.to_arrow(), true))),
+            Self::Array(element) | Self::Multiset(element) => {
+                DataType::List(Arc::new(Field::new("item", element.to_arrow(), true)))
+            }
             Self::Map(key, value) => {
                 let entries = Fields::from(vec![
                     Field::new("key", key.to_arrow(), false),
@@ -239,6 +243,7 @@ impl fmt::Display for SqlType {
             Self::TimestampLtz(p) => write!(f, "TIMESTAMP_LTZ({p})"),
             Self::Array(element) => write!(f, "ARRAY<{element}>"),
             Self::Map(key, value) => write!(f, "MAP<{key}, {value}>"),
+            Self::Multiset(element) => write!(f, "MULTISET<{element}>"),
             Self::Row(fields) => {
                 let fields: Vec<String> = fields.iter().map(|(name, ty)| format!("`{name}` {ty}")).collect();
                 write!(f, "ROW<{}>", fields.join(", "))

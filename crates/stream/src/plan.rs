@@ -259,6 +259,17 @@ pub enum AggregateFunction {
     Min,
     /// `MAX(x)`.
     Max,
+    /// `FIRST_VALUE(x)`: of the rows that are there, the one that came first.
+    FirstValue,
+    /// `LAST_VALUE(x)`.
+    LastValue,
+    /// `ARRAY_AGG(x)`: all values, NULL among them, in order of arrival.
+    ArrayAgg,
+    /// `COLLECT(x)`: a multiset, as a list in which equal values stand together.
+    Collect,
+    /// The sum of the squared distances of x from its mean, by Welford's method, DOUBLE: `VAR_POP` and its kin
+    /// are made of it.
+    SquaredDistances,
 }
 
 /// A table that is written.

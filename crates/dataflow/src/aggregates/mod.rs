@@ -1,10 +1,13 @@
 //! Aggregate functions over columns of state: one slab per call, indexed by the key's slot.
 
+mod bag;
 mod cell;
 mod count;
 mod distinct;
 mod extreme;
+mod sequence;
 mod sum;
+mod welford;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
@@ -13,6 +16,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use highwater_state::{Cursor, Slot, StateError};
 use highwater_stream::{AggregateCall, AggregateFunction};
 
+use self::sequence::{Pick, make_sequence};
 use crate::JobError;
 use crate::expressions::as_type;
 
@@ -89,6 +93,8 @@ struct Call {
     /// Column and the type the slab works in.
     argument: Option<(usize, DataType)>,
     filter: Option<usize>,
+    /// Rows whose argument is NULL count too.
+    keeps_null: bool,
 }
 
 impl Aggregates {
@@ -141,6 +147,7 @@ impl Aggregates {
             };
             let nulls =
                 argument.as_ref().and_then(|column| column.nulls()).filter(|nulls| nulls.null_count() > 0);
+            let nulls = nulls.filter(|_| !call.keeps_null);
             if let Some(nulls) = nulls.map(NullBuffer::inner) {
                 counted = Some(counted.map_or_else(|| nulls.clone(), |filtered| &filtered & nulls));
             }
@@ -222,6 +229,25 @@ fn make_call(
                 extreme::make_extreme(least, &data_type, &call.output, retract).map_err(unsupported)?;
             (slab, Some(works_in))
         }
+        AggregateFunction::FirstValue | AggregateFunction::LastValue | AggregateFunction::ArrayAgg => {
+            let (_, data_type) = argument.clone().ok_or_else(needs)?;
+            let pick = match call.function {
+                AggregateFunction::FirstValue => Pick::First,
+                AggregateFunction::LastValue => Pick::Last,
+                _ => Pick::All,
+            };
+            let slab = make_sequence(pick, &data_type, &call.output, retract);
+            (slab.map_err(|e| unsupported(e.to_string()))?, Some(data_type))
+        }
+        AggregateFunction::Collect => {
+            let (_, data_type) = argument.clone().ok_or_else(needs)?;
+            let bag = bag::Bag::new(&data_type, &call.output).map_err(|e| unsupported(e.to_string()))?;
+            (Box::new(bag), Some(data_type))
+        }
+        AggregateFunction::SquaredDistances => {
+            argument.as_ref().ok_or_else(needs)?;
+            (Box::new(welford::Welford::default()), Some(DataType::Float64))
+        }
     };
     let extreme = matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
     let slab: Box<dyn Slab> = match &works_in {
@@ -232,7 +258,8 @@ fn make_call(
         _ => slab,
     };
     let argument = argument.zip(works_in).map(|((column, _), works_in)| (column, works_in));
-    Ok(Call { slab, argument, filter: call.filter })
+    let keeps_null = call.function == AggregateFunction::ArrayAgg;
+    Ok(Call { slab, argument, filter: call.filter, keeps_null })
 }
 
 #[cfg(test)]

@@ -70,7 +70,9 @@ fn decimals(values: &[i128], precision: u8, scale: i8) -> ArrayRef {
     Arc::new(Decimal128Array::from(values.to_vec()).with_precision_and_scale(precision, scale).unwrap())
 }
 
-use AggregateFunction::{Avg, Count, CountStar, Max, Min, Sum};
+use AggregateFunction::{
+    ArrayAgg, Avg, Collect, Count, CountStar, FirstValue, LastValue, Max, Min, SquaredDistances, Sum,
+};
 
 #[test]
 fn nothing_but_null_gives_null_and_counts_count() {
@@ -138,4 +140,48 @@ fn rows_can_be_taken_back_in_any_order() {
     check(Min, false, &DataType::Int64, &batches, "5 5 NULL");
     check(Count, true, &DataType::Int64, &batches, "2 2 0");
     check(Sum, true, &DataType::Int64, &batches, "12 14 NULL");
+}
+
+fn list_of(element: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", element, true)))
+}
+
+#[test]
+fn values_in_order_of_arrival() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![None, Some("b"), Some("a"), None]));
+    let more: ArrayRef = Arc::new(StringArray::from(vec![Some("c")]));
+    let batches = [(text, &[][..]), (more, &[])];
+    check(FirstValue, false, &DataType::Utf8, &batches, "b b");
+    check(LastValue, false, &DataType::Utf8, &batches, "a c");
+    check(ArrayAgg, false, &list_of(DataType::Utf8), &batches, "[, b, a, ] [, b, a, , c]");
+    check(ArrayAgg, true, &list_of(DataType::Utf8), &batches, "[, b, a] [, b, a, c]");
+}
+
+#[test]
+fn a_row_taken_back_takes_the_earliest_equal_value() {
+    let batches = [
+        (ints(&[Some(5), Some(7), Some(5), None]), &[1, 1, 1, 1][..]),
+        (ints(&[Some(5), Some(9), Some(8)]), &[-1, 1, -1]),
+        (ints(&[Some(7), Some(9)]), &[-1, -1]),
+        (ints(&[Some(5), None]), &[-1, -1]),
+    ];
+    check(FirstValue, false, &DataType::Int64, &batches, "5 7 5 NULL");
+    check(LastValue, false, &DataType::Int64, &batches, "5 9 5 NULL");
+    let list = list_of(DataType::Int64);
+    check(ArrayAgg, false, &list, &batches, "[5, 7, 5, ] [7, 5, , 9] [5, ] NULL");
+    check(Collect, false, &list, &batches[..1], "[5, 5, 7]");
+    check(
+        Collect,
+        false,
+        &list,
+        &[batches[0].clone(), batches[2].clone(), batches[3].clone()],
+        "[5, 5, 7] [5, 5] [5]",
+    );
+}
+
+#[test]
+fn squared_distances_follow_welford() {
+    let batches = [(ints(&[Some(1), Some(2), Some(3), None]), &[1, 1, 1, 1][..]), (ints(&[Some(2)]), &[-1])];
+    check(SquaredDistances, false, &DataType::Float64, &batches, "2.0 2.0");
+    check(SquaredDistances, false, &DataType::Float64, &[(ints(&[Some(1)]), &[-1][..])], "NULL");
 }

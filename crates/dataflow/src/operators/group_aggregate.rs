@@ -1,8 +1,8 @@
 //! Aggregation per key for ever, as a changelog.
 
-use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, UInt32Array, make_comparator};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{interleave, or, take};
+use arrow::compute::{SortOptions, interleave, or, take};
 use arrow::datatypes::SchemaRef;
 use highwater_env::KeyGroup;
 use highwater_state::{Cursor, KeyCodec, KeyedState, OperatorSnapshot, RestoredState, Slot, hash_bytes};
@@ -253,7 +253,13 @@ fn any_distinct(
 ) -> Result<BooleanArray, arrow::error::ArrowError> {
     let mut changed = BooleanArray::from(vec![false; rows]);
     for (old, new) in old.iter().zip(new) {
-        changed = or(&changed, &distinct(old, new)?)?;
+        let differs = if new.data_type().is_nested() {
+            let order = make_comparator(old, new, SortOptions::default())?;
+            (0..rows).map(|row| Some(order(row, row).is_ne())).collect()
+        } else {
+            distinct(old, new)?
+        };
+        changed = or(&changed, &differs)?;
     }
     Ok(changed)
 }

@@ -27,17 +27,17 @@ pub(crate) const NAMES: &[(&str, bool)] = &[
     ("AVG", true),
     ("MIN", true),
     ("MAX", true),
-    ("FIRST_VALUE", false),
-    ("LAST_VALUE", false),
-    ("LISTAGG", false),
-    ("COLLECT", false),
-    ("ARRAY_AGG", false),
-    ("STDDEV_POP", false),
-    ("STDDEV_SAMP", false),
-    ("STDDEV", false),
-    ("VAR_POP", false),
-    ("VAR_SAMP", false),
-    ("VARIANCE", false),
+    ("FIRST_VALUE", true),
+    ("LAST_VALUE", true),
+    ("LISTAGG", true),
+    ("COLLECT", true),
+    ("ARRAY_AGG", true),
+    ("STDDEV_POP", true),
+    ("STDDEV_SAMP", true),
+    ("STDDEV", true),
+    ("VAR_POP", true),
+    ("VAR_SAMP", true),
+    ("VARIANCE", true),
     ("APPROX_COUNT_DISTINCT", false),
     ("PERCENTILE", false),
     ("JSON_OBJECTAGG", false),
@@ -125,11 +125,38 @@ pub(crate) fn plain_arguments(function: &Function, at: Location) -> Bound<Vec<&S
 /// An aggregate call whose argument is bound over the input.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundCall {
-    function: AggregateFunction,
-    argument: Option<Typed>,
-    distinct: bool,
-    filter: Option<Expr>,
-    output: SqlType,
+    pub(super) function: AggregateFunction,
+    pub(super) argument: Option<Typed>,
+    pub(super) distinct: bool,
+    pub(super) filter: Option<Expr>,
+    pub(super) output: SqlType,
+}
+
+/// Binds `name(...)` to its result: one call, or an expression over several; `add` gives a call's result.
+pub(crate) fn bind_result(
+    plain: &mut ExprBinder<'_>,
+    function: &Function,
+    name: &str,
+    at: Location,
+    add: &mut dyn FnMut(BoundCall) -> Typed,
+) -> Bound<Typed> {
+    if let Some(result) = super::compound::bind(plain, function, name, at, add)? {
+        return Ok(result);
+    }
+    bind_call(plain, function, name, at).map(add)
+}
+
+/// Refuses an argument of a type that the state of FIRST_VALUE and its kin cannot hold.
+pub(super) fn check_kept(name: &str, argument: &Typed, at: Location) -> Bound<()> {
+    match &argument.ty {
+        ty @ (SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_)) => {
+            Err(Fault::unsupported(at, format!("{name} of {ty}")).hint("name a field of it"))
+        }
+        ty @ (SqlType::Null | SqlType::IntervalDay | SqlType::IntervalMonth) => {
+            Err(Fault::new(at, format!("cannot apply {name} to {ty}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Binds `name(...)`; `plain` binds over the aggregation's input.
@@ -144,7 +171,7 @@ pub(crate) fn bind_call(
         let hint = if legacy {
             "use the window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))"
         } else {
-            "aggregates: COUNT, SUM, AVG, MIN, MAX"
+            "docs/sql/functions.md lists the aggregates"
         };
         return Err(Fault::unsupported(at, format!("aggregate {name}")).hint(hint));
     }
@@ -162,7 +189,7 @@ pub(crate) fn bind_call(
     let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
     let [argument] = list.args.as_slice() else {
         let fault = Fault::new(at, format!("{name} with {} arguments: expected 1", list.args.len()));
-        return Err(if name == "COUNT" { Fault::unsupported(at, "COUNT of several columns") } else { fault });
+        return Err(fault);
     };
     let argument = match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => plain.bind(expr)?,
@@ -178,6 +205,9 @@ pub(crate) fn bind_call(
         }
         _ => return Err(Fault::new(at, format!("{name} of * or of a named argument"))),
     };
+    if matches!(name, "FIRST_VALUE" | "LAST_VALUE" | "COLLECT") {
+        check_kept(name, &argument, at)?;
+    }
     let (function, output) = result_type(name, &argument.ty).ok_or_else(|| {
         Fault::new(at, format!("cannot apply {name} to {}", argument.ty))
             .hint("SUM and AVG take numbers, MIN and MAX what has an order")
@@ -187,8 +217,8 @@ pub(crate) fn bind_call(
     Ok(BoundCall { function, argument: Some(argument), distinct, filter, output })
 }
 
-fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction, SqlType)> {
-    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_));
+pub(super) fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction, SqlType)> {
+    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_));
     let ordered = ty.is_numeric()
         || ty.is_text()
         || ty.is_timestamp()
@@ -213,6 +243,9 @@ fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction, SqlType)>
         ),
         "MIN" if ordered => (AggregateFunction::Min, ty.clone()),
         "MAX" if ordered => (AggregateFunction::Max, ty.clone()),
+        "FIRST_VALUE" => (AggregateFunction::FirstValue, ty.clone()),
+        "LAST_VALUE" => (AggregateFunction::LastValue, ty.clone()),
+        "COLLECT" => (AggregateFunction::Collect, SqlType::Multiset(Box::new(ty.clone()))),
         _ => return None,
     })
 }
@@ -405,7 +438,7 @@ impl Before {
     fn keys<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Bound<Vec<String>> {
         keys.map(|key| {
             if key.bound.ty == SqlType::Null
-                || matches!(key.bound.ty, SqlType::Map(..))
+                || matches!(key.bound.ty, SqlType::Map(..) | SqlType::Multiset(_))
                 || key.bound.ty.is_interval()
             {
                 return Err(Fault::new(key.bound.at, format!("cannot group by {}", key.bound.ty)));

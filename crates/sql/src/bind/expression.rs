@@ -115,11 +115,10 @@ impl<'a> ExprBinder<'a> {
 
     fn bind_aggregate(&mut self, function: &ast::Function, name: &'static str, at: Location) -> Bound<Typed> {
         let mut plain = ExprBinder { scope: self.scope, zone: self.zone, grouping: None, depth: self.depth };
-        let call = super::aggregate::bind_call(&mut plain, function, name, at)?;
         let Some(grouping) = self.grouping.as_mut() else {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here")));
         };
-        Ok(grouping.add_call(call, at))
+        super::aggregate::bind_result(&mut plain, function, name, at, &mut |call| grouping.add_call(call, at))
     }
 
     fn bind_plain(&mut self, syntax: &Syntax, at: Location) -> Bound<Typed> {

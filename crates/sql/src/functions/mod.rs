@@ -5,6 +5,7 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod cast;
+pub(crate) mod collection;
 pub(crate) mod compare;
 pub(crate) mod decimal;
 pub(crate) mod java_time;

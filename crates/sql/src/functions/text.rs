@@ -120,6 +120,14 @@ pub(crate) fn concat_all(parts: Vec<Expr>) -> Expr {
     })
 }
 
+/// The text behind its length, so that several in a row can be told apart.
+pub(crate) fn with_length(text: Expr) -> Expr {
+    call("with_length", DataType::Utf8, vec![text], |arguments| {
+        let texts = strings(&arguments[0])?.iter().map(|s| s.map(|s| format!("{}:{s}", s.len())));
+        Ok(Arc::new(texts.collect::<StringArray>()))
+    })
+}
+
 fn concat(c: Call<'_>) -> Bound<Typed> {
     c.arity(1, 64)?;
     let parts = (0..c.arguments.len()).map(|index| c.text(index)).collect::<Bound<Vec<_>>>()?;

@@ -1,0 +1,205 @@
+//! Aggregates that are made of others: `LISTAGG`, variances, `COUNT` of several columns.
+
+use datafusion_common::ScalarValue;
+use datafusion_expr::{Expr, Operator};
+use highwater_stream::AggregateFunction;
+use sqlparser::ast::{
+    DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, NullTreatment,
+};
+use sqlparser::tokenizer::Location;
+
+use super::aggregate::BoundCall;
+use super::expression::ExprBinder;
+use crate::error::{Bound, Fault};
+use crate::functions::cast::{self, OnFailure};
+use crate::functions::compare::{binary, case, compare};
+use crate::functions::{Call, Typed, arithmetic, collection, find, literal, null_of, text};
+use crate::types::SqlType;
+
+/// Adds a call to the aggregation and gives its result's column.
+type Add<'a> = &'a mut dyn FnMut(BoundCall) -> Typed;
+
+/// An aggregate call as written.
+struct Written {
+    name: String,
+    at: Location,
+    arguments: Vec<Typed>,
+    distinct: bool,
+    ignores_null: bool,
+    filter: Option<Expr>,
+    zone: chrono_tz::Tz,
+}
+
+/// Binds an aggregate that is made of others. None: it is one itself.
+pub(super) fn bind(
+    plain: &mut ExprBinder<'_>,
+    function: &Function,
+    name: &str,
+    at: Location,
+    add: Add<'_>,
+) -> Bound<Option<Typed>> {
+    let several =
+        name == "COUNT" && matches!(&function.args, FunctionArguments::List(list) if list.args.len() > 1);
+    let bind: fn(Written, Add<'_>) -> Bound<Typed> = match name {
+        "LISTAGG" => list_agg,
+        "ARRAY_AGG" => array_agg,
+        "STDDEV_POP" => |call, add| deviation(call, true, true, add),
+        "STDDEV_SAMP" | "STDDEV" => |call, add| deviation(call, false, true, add),
+        "VAR_POP" => |call, add| deviation(call, true, false, add),
+        "VAR_SAMP" | "VARIANCE" => |call, add| deviation(call, false, false, add),
+        "COUNT" if several => count_of_several,
+        _ => return Ok(None),
+    };
+    let call = written(plain, function, name, at)?;
+    bind(call, add).map(Some)
+}
+
+fn written(plain: &mut ExprBinder<'_>, function: &Function, name: &str, at: Location) -> Bound<Written> {
+    if !function.within_group.is_empty() {
+        return Err(Fault::unsupported(at, format!("WITHIN GROUP in {name}"))
+            .hint("values are taken in order of arrival"));
+    }
+    let FunctionArguments::List(list) = &function.args else {
+        return Err(Fault::new(at, format!("{name} without arguments")));
+    };
+    let mut treatment = function.null_treatment;
+    for clause in &list.clauses {
+        match clause {
+            FunctionArgumentClause::IgnoreOrRespectNulls(found) if treatment.is_none() => {
+                treatment = Some(*found);
+            }
+            other => return Err(Fault::unsupported(at, format!("'{other}' in {name}"))),
+        }
+    }
+    if treatment.is_some() && name != "ARRAY_AGG" {
+        return Err(Fault::new(at, format!("{name} takes no IGNORE NULLS or RESPECT NULLS")));
+    }
+    let mut arguments = Vec::with_capacity(list.args.len());
+    for argument in &list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument else {
+            return Err(Fault::new(at, format!("{name} of * or of a named argument")));
+        };
+        arguments.push(plain.bind(expr)?);
+    }
+    let filter = function.filter.as_ref().map(|filter: &Box<Syntax>| plain.condition(filter, "FILTER"));
+    Ok(Written {
+        name: name.to_owned(),
+        at,
+        arguments,
+        distinct: list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
+        ignores_null: treatment == Some(NullTreatment::IgnoreNulls),
+        filter: filter.transpose()?,
+        zone: plain.zone,
+    })
+}
+
+impl Written {
+    fn arity(&self, least: usize, most: usize) -> Bound<()> {
+        let count = self.arguments.len();
+        if (least..=most).contains(&count) {
+            return Ok(());
+        }
+        let expected = if least == most { format!("{least}") } else { format!("{least} or {most}") };
+        Err(Fault::new(self.at, format!("{} with {count} arguments: expected {expected}", self.name)))
+    }
+
+    fn call(&self, function: AggregateFunction, argument: Typed, output: SqlType) -> BoundCall {
+        BoundCall {
+            function,
+            argument: Some(argument),
+            distinct: self.distinct,
+            filter: self.filter.clone(),
+            output,
+        }
+    }
+
+    /// All values that are not NULL, as an array.
+    fn all_values(&self, argument: Typed, add: Add<'_>) -> Typed {
+        let present = Expr::IsNotNull(Box::new(argument.expr.clone()));
+        let filter = match &self.filter {
+            Some(filter) => binary(filter.clone(), Operator::And, present),
+            None => present,
+        };
+        let output = SqlType::Array(Box::new(argument.ty.clone()));
+        let call = self.call(AggregateFunction::ArrayAgg, argument, output);
+        add(BoundCall { filter: Some(filter), ..call })
+    }
+}
+
+/// The values, NULL left out, with a literal between them. NULL over none.
+fn list_agg(call: Written, add: Add<'_>) -> Bound<Typed> {
+    call.arity(1, 2)?;
+    let argument = call.arguments[0].clone();
+    if !argument.ty.is_text() {
+        return Err(Fault::new(argument.at, format!("LISTAGG of {}: expected STRING", argument.ty))
+            .or_at(call.at)
+            .hint("CAST(x AS STRING)"));
+    }
+    let separator = match call.arguments.get(1).map(|separator| &separator.expr) {
+        None => ",".to_owned(),
+        Some(Expr::Literal(ScalarValue::Utf8(Some(separator)), _)) => separator.clone(),
+        Some(_) => return Err(Fault::new(call.at, "the separator of LISTAGG: expected a text literal")),
+    };
+    let argument = cast::implicit(argument, &SqlType::STRING, call.zone)?;
+    let values = call.all_values(argument, add);
+    Ok(Typed { expr: collection::joined(values.expr, &separator), ty: SqlType::STRING, at: call.at })
+}
+
+fn array_agg(call: Written, add: Add<'_>) -> Bound<Typed> {
+    call.arity(1, 1)?;
+    let argument = call.arguments[0].clone();
+    super::aggregate::check_kept("ARRAY_AGG", &argument, call.at)?;
+    if call.ignores_null {
+        return Ok(call.all_values(argument, add));
+    }
+    let output = SqlType::Array(Box::new(argument.ty.clone()));
+    Ok(add(call.call(AggregateFunction::ArrayAgg, argument, output)))
+}
+
+/// `[POWER(] squared distances / count [- 1] [, 0.5)]` in the type that AVG would have.
+fn deviation(call: Written, population: bool, root: bool, add: Add<'_>) -> Bound<Typed> {
+    call.arity(1, 1)?;
+    let (at, zone) = (call.at, call.zone);
+    let argument = call.arguments[0].clone();
+    let Some((_, output)) = super::aggregate::result_type("AVG", &argument.ty) else {
+        return Err(Fault::new(at, format!("cannot apply {} to {}", call.name, argument.ty)));
+    };
+    let inexact = matches!(argument.ty, SqlType::BigInt | SqlType::Decimal(..));
+    if call.distinct && inexact {
+        return Err(Fault::unsupported(at, format!("{} of DISTINCT {}", call.name, argument.ty))
+            .hint("CAST the argument to DOUBLE"));
+    }
+    let squares = add(call.call(AggregateFunction::SquaredDistances, argument.clone(), SqlType::Double));
+    let count = add(call.call(AggregateFunction::Count, argument, SqlType::BigInt));
+    let number =
+        |value: i64| Typed { expr: literal(ScalarValue::Int64(Some(value))), ty: SqlType::BigInt, at };
+    let divisor = if population {
+        count
+    } else {
+        let alone = compare(count.clone(), Operator::Eq, number(1), at, zone)?;
+        let less = arithmetic::arithmetic(count, Operator::Minus, number(1), at, zone)?;
+        let nothing = null_of(&SqlType::BigInt.to_arrow());
+        Typed { expr: case(vec![(alone.expr, nothing)], Some(less.expr)), ..less }
+    };
+    let mut result = arithmetic::arithmetic(squares, Operator::Divide, divisor, at, zone)?;
+    if root {
+        let half = Typed { expr: literal(ScalarValue::Float64(Some(0.5))), ty: SqlType::Double, at };
+        let arguments = vec![result, half];
+        let Some(power) = find("POWER") else { return Err(Fault::unsupported(at, call.name)) };
+        result = power(Call { name: "POWER", at, arguments, zone })?;
+    }
+    cast::explicit(result, &output, OnFailure::Fail, zone)
+}
+
+/// Rows in which no argument is NULL; with DISTINCT, their different combinations.
+fn count_of_several(call: Written, add: Add<'_>) -> Bound<Typed> {
+    let mut parts = Vec::with_capacity(call.arguments.len() * 2);
+    for argument in &call.arguments {
+        super::aggregate::check_kept("COUNT", argument, call.at)?;
+        let text = cast::explicit(argument.clone(), &SqlType::STRING, OnFailure::Null, call.zone)?;
+        parts.push(text::with_length(text.expr));
+    }
+    let key = Typed { expr: text::concat_all(parts), ty: SqlType::STRING, at: call.at };
+    Ok(add(call.call(AggregateFunction::Count, key, SqlType::BigInt)))
+}
