@@ -9,6 +9,7 @@ use highwater_state::{KeyCodec, RestoredState};
 use highwater_stream::{ChangelogMode, Connect, Edge, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan};
 
 use crate::channel::{Channel, ChannelLimits};
+use crate::clock::with_clock;
 use crate::counters::JobCounters;
 use crate::exchange::{Outlet, Spread};
 use crate::handle::{BarrierInbox, JobShared};
@@ -34,6 +35,7 @@ pub(crate) fn build(
     if !(1..=usize::from(KEY_GROUPS)).contains(&settings.shards) || settings.batch_rows_max == 0 {
         return Err(JobError::Plan(format!("{} shards, expected 1..={KEY_GROUPS}", settings.shards)));
     }
+    let plan = &with_clock(plan, &clock);
     let layout = Layout::new(plan, settings.shards)?;
     let signals: Vec<Arc<Signal>> = (0..layout.tasks).map(Signal::new).collect();
     let wiring = Wiring::new(plan, &layout, &signals, settings, budget)?;

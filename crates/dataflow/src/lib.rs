@@ -14,6 +14,7 @@
 mod aggregates;
 mod build;
 mod channel;
+mod clock;
 mod counters;
 mod error;
 mod exchange;

@@ -15,7 +15,8 @@ pub(crate) enum Progress {
     More,
 }
 
-/// A synchronous state machine between batches in and batches out. Never blocks, never reads a clock.
+/// A synchronous state machine between batches in and batches out. Never blocks, never reads a clock: it is told
+/// the time ([`Output::now_ms`]).
 ///
 /// Each call emits about one bounded batch and returns [`Progress::More`] until all is said.
 /// Batches and watermarks of one instance arrive in order; watermarks never decrease.
@@ -27,6 +28,16 @@ pub(crate) trait Operator: Send {
     /// The watermark rises to `watermark`. Emits it behind everything it sets off.
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Progress, JobError> {
         out.watermark(watermark);
+        Ok(Progress::Done)
+    }
+
+    /// The wall clock at which [`Operator::on_time`] is due, ms since the Unix epoch. Asked after each call.
+    fn next_timer(&self) -> Option<i64> {
+        None
+    }
+
+    /// The time of [`Operator::next_timer`] has come. Not called any more once the input has ended.
+    fn on_time(&mut self, _out: &mut Output) -> Result<Progress, JobError> {
         Ok(Progress::Done)
     }
 
@@ -60,6 +71,9 @@ pub(crate) trait Operator: Send {
 #[derive(Default)]
 pub(crate) struct Output {
     pub(crate) messages: Vec<Message>,
+    /// The wall clock when the call began, ms since the Unix epoch. May jump back.
+    #[expect(dead_code, reason = "windows of processing time come next")]
+    pub(crate) now_ms: i64,
     /// Rows a filter removed.
     pub(crate) filtered: u64,
     /// Rows dropped because their window was over.

@@ -29,6 +29,20 @@ pub(crate) enum Step {
     Done,
 }
 
+impl Step {
+    /// Waits no longer than until the wall clock shows `timer_ms`.
+    fn at_most_until(self, timer_ms: Option<i64>, clock: &dyn Clock) -> Self {
+        let Some(timer_ms) = timer_ms else { return self };
+        let left = timer_ms.saturating_sub(clock.unix_ms()).max(0).unsigned_abs();
+        let due = clock.monotonic().saturating_add(Duration::from_millis(left));
+        match self {
+            Self::Blocked => Self::IdleUntil(due),
+            Self::IdleUntil(at) => Self::IdleUntil(at.min(due)),
+            Self::Ran | Self::Done => self,
+        }
+    }
+}
+
 /// Where an instance's messages come from.
 pub(crate) enum Head {
     /// It reads splits; barriers come from the job's handle.
@@ -132,10 +146,26 @@ impl Task {
                 return Ok(Step::Ran);
             }
             inputs += 1;
+            let timer = self.next_timer();
+            if let Some((at, index)) = timer
+                && at <= clock.unix_ms()
+            {
+                self.call(index, clock, |operator, out| operator.on_time(out))?;
+                continue;
+            }
             if let Some(wait) = self.receive(clock)? {
-                return Ok(wait);
+                return Ok(wait.at_most_until(timer.map(|(at, _)| at), clock));
             }
         }
+    }
+
+    /// The first timer of the operators, and whose it is. None once the input has ended.
+    fn next_timer(&self) -> Option<(i64, usize)> {
+        if self.end != End::Open {
+            return None;
+        }
+        let timers = self.nodes.iter().enumerate();
+        timers.filter_map(|(index, node)| Some((node.operator.next_timer()?, index))).min()
     }
 
     fn flush(&mut self) -> bool {
@@ -252,7 +282,7 @@ impl Task {
         call: impl FnOnce(&mut dyn Operator, &mut Output) -> Result<Progress, JobError>,
     ) -> Result<(), JobError> {
         let node = &mut self.nodes[index];
-        let mut out = Output::default();
+        let mut out = Output { now_ms: clock.unix_ms(), ..Output::default() };
         let before = clock.monotonic();
         let progress = call(node.operator.as_mut(), &mut out)?;
         let busy = clock.monotonic().saturating_sub(before);

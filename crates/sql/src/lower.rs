@@ -552,6 +552,11 @@ impl Lowering {
             add_references(&expr, &mut physical_names);
             columns.push(expr);
         }
+        if physical_names.is_empty() {
+            // Rows of computed columns alone still need a column to be counted by.
+            let physical = table.columns.iter().find(|column| matches!(column.kind, ColumnKind::Physical));
+            physical_names.extend(physical.map(|column| column.name.clone()));
+        }
         let physical = |only: Option<&Names>, metadata: bool| -> SchemaRef {
             let fields: Vec<Field> = table
                 .columns

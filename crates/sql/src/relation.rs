@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
-use highwater_stream::{AggregateFunction, JoinKind, WindowColumn};
+use highwater_stream::{AggregateFunction, JoinKind, WindowColumn, is_proctime};
 
 use crate::catalog::TableDefinition;
 use crate::types::SqlType;
@@ -32,6 +32,8 @@ pub(crate) struct Column {
     pub(crate) ty: SqlType,
     /// Event time with a watermark.
     pub(crate) rowtime: bool,
+    /// Processing time: tells when it is evaluated.
+    pub(crate) proctime: bool,
     /// A column that a window added.
     pub(crate) window: Option<WindowRole>,
 }
@@ -129,7 +131,7 @@ pub(crate) struct Aggregate {
 
 impl Column {
     pub(crate) fn plain(name: impl Into<String>, ty: SqlType) -> Self {
-        Self { name: name.into(), ty, rowtime: false, window: None }
+        Self { name: name.into(), ty, rowtime: false, proctime: false, window: None }
     }
 }
 
@@ -138,6 +140,20 @@ impl Relation {
         Arc::new(Schema::new(
             self.columns.iter().map(|column| column.ty.field(&column.name)).collect::<Vec<_>>(),
         ))
+    }
+
+    /// What its operator reads.
+    pub(crate) fn inputs(&self) -> Vec<&Arc<Self>> {
+        match &self.node {
+            Node::Scan(_) | Node::OneRow => Vec::new(),
+            Node::Calc { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::WindowTable { input, .. }
+            | Node::WindowAggregate { input, .. }
+            | Node::GroupAggregate { input, .. } => vec![input],
+            Node::Join { left, right, .. } => vec![left, right],
+            Node::Union { inputs } => inputs.iter().collect(),
+        }
     }
 
     pub(crate) fn index(&self, name: &str) -> Option<usize> {
@@ -162,6 +178,7 @@ impl Relation {
                     name,
                     ty: ty.clone(),
                     rowtime: from.is_some_and(|from| from.rowtime && from.ty == *ty),
+                    proctime: is_proctime(expr) || from.is_some_and(|from| from.proctime),
                     window: from.and_then(|from| from.window),
                 }
             })

@@ -9,6 +9,7 @@
 //! It must not plan, evaluate, or do I/O.
 
 mod changes;
+mod clock;
 mod connect;
 mod message;
 mod options;
@@ -16,6 +17,7 @@ mod plan;
 mod time;
 
 pub use changes::{ChangeBatch, RowKind};
+pub use clock::{is_now, is_proctime, now, proctime};
 pub use connect::{
     Committable, Committer, Connect, ConnectorError, ErrorKind, Position, RejectedRecord, SinkConnector,
     SourceBatch, SourceConnector, SourcePoll, SplitId, SplitReader,

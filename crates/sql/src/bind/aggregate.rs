@@ -390,6 +390,7 @@ impl Grouping {
                 name: key.name.clone(),
                 ty: key.bound.ty.clone(),
                 rowtime: role.part == WindowColumn::Time,
+                proctime: false,
                 window: Some(WindowRole { part: role.part, closed: true }),
             });
         }

@@ -19,7 +19,7 @@ use crate::functions::cast::{self, OnFailure};
 use crate::functions::compare::{self, binary, case, compare};
 use crate::functions::times::{self, Unit};
 use crate::functions::{
-    self, Call, Typed, arithmetic, is_fallible, java_time, literal, nested, numbers, text,
+    self, Call, Typed, arithmetic, clock, is_fallible, java_time, literal, nested, numbers, text,
 };
 use crate::relation::{Relation, named};
 use crate::statement::Cursor;
@@ -205,9 +205,10 @@ impl<'a> ExprBinder<'a> {
             return fields(column, &names[1..]);
         }
         if names.len() == 1
-            && let Some(fault) = current_time(&first.value, at)
+            && first.quote_style.is_none()
+            && let Some(now) = clock::word(&first.value, at, self.zone)
         {
-            return Err(fault);
+            return now;
         }
         let wanted = names.iter().map(|name| name.value.as_str()).collect::<Vec<_>>().join(".");
         let last = names.last().map_or("", |name| name.value.as_str());
@@ -473,8 +474,10 @@ impl<'a> ExprBinder<'a> {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here"))
                 .hint("aggregates stand in SELECT and HAVING, not within each other, WHERE or GROUP BY"));
         }
-        if let Some(fault) = current_time(&name, at) {
-            return Err(fault);
+        if matches!(function.args, ast::FunctionArguments::None)
+            && let Some(now) = clock::word(&name, at, self.zone)
+        {
+            return now;
         }
         if function.filter.is_some() || !function.within_group.is_empty() || function.null_treatment.is_some()
         {
@@ -484,6 +487,12 @@ impl<'a> ExprBinder<'a> {
             ));
         }
         let arguments = super::aggregate::plain_arguments(function, at)?;
+        if arguments.is_empty()
+            && matches!(function.args, ast::FunctionArguments::List(_))
+            && let Some(now) = clock::function(&name, at)
+        {
+            return Ok(now);
+        }
         if matches!(name.as_str(), "TIMESTAMPDIFF" | "TIMESTAMPADD") {
             return self.timestamp_function(&name, &arguments, at);
         }
@@ -530,28 +539,6 @@ impl<'a> ExprBinder<'a> {
 
 fn fields(column: Typed, names: &[ast::Ident]) -> Bound<Typed> {
     names.iter().try_fold(column, |row, name| nested::field(row, &name.value, name.span.start))
-}
-
-/// Functions whose answer depends on when they are asked.
-fn current_time(name: &str, at: Location) -> Option<Fault> {
-    const NAMES: [&str; 12] = [
-        "CURRENT_TIMESTAMP",
-        "CURRENT_DATE",
-        "CURRENT_TIME",
-        "CURRENT_ROW_TIMESTAMP",
-        "LOCALTIME",
-        "LOCALTIMESTAMP",
-        "NOW",
-        "PROCTIME",
-        "RAND",
-        "RAND_INTEGER",
-        "UUID",
-        "CURRENT_WATERMARK",
-    ];
-    let upper = name.to_uppercase();
-    NAMES.contains(&upper.as_str()).then(|| {
-        Fault::unsupported(at, upper).hint("use a time of the event itself; processing time comes later")
-    })
 }
 
 fn unknown_function(name: &str, at: Location) -> Fault {

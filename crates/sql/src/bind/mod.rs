@@ -1,6 +1,7 @@
 //! From syntax to bound relations and expressions.
 
 pub(crate) mod aggregate;
+mod clock;
 mod compound;
 pub(crate) mod expression;
 mod join;

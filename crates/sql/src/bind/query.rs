@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_stream::JoinKind;
+use highwater_stream::{JoinKind, is_proctime};
 use sqlparser::ast::{
     Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
@@ -12,8 +12,8 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, join, table, unnest, window};
-use crate::catalog::{Usage, check_options};
+use super::{Ctes, Session, View, clock, join, table, unnest, window};
+use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
 use crate::relation::{Column, Node, Relation, Scan, named};
@@ -26,7 +26,9 @@ const DEPTH_MAX: usize = 32;
 impl Session<'_> {
     /// Binds a query that stands in a file.
     pub(crate) fn top_query(&self, query: &Query) -> Bound<Arc<Relation>> {
-        self.query(&Ctes::new(), query)
+        let relation = self.query(&Ctes::new(), query)?;
+        clock::check(&relation, query.span().start)?;
+        Ok(relation)
     }
 
     pub(crate) fn query(&self, ctes: &Ctes, query: &Query) -> Bound<Arc<Relation>> {
@@ -110,7 +112,8 @@ impl Session<'_> {
                 .hint("CAST one to the other's type"));
             };
             let rowtime = a.rowtime && b.rowtime && a.ty == ty && b.ty == ty;
-            columns.push(Column { name: a.name.clone(), ty, rowtime, window: None });
+            let proctime = a.proctime && b.proctime;
+            columns.push(Column { name: a.name.clone(), ty, rowtime, proctime, window: None });
         }
         let convert = |side: &Arc<Relation>| -> Bound<Arc<Relation>> {
             let outputs = side.columns.iter().zip(&columns).map(|(from, to)| {
@@ -530,6 +533,7 @@ fn scan_relation(scan: Scan) -> Relation {
             name: column.name.clone(),
             ty: column.ty.clone(),
             rowtime: rowtime == Some(index),
+            proctime: matches!(&column.kind, ColumnKind::Computed(expr) if is_proctime(expr)),
             window: None,
         })
         .collect();

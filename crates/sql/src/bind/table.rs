@@ -134,6 +134,13 @@ fn watermark(
         );
         return Err(fault.hint(format!("columns: {}", known().collect::<Vec<_>>().join(", "))));
     };
+    if let ColumnKind::Computed(expr) = &table.columns[index].kind
+        && highwater_stream::is_proctime(expr)
+    {
+        let message =
+            format!("watermark column '{}' is a processing time, which has no watermark", column.value);
+        return Err(Fault::new(column.at, message));
+    }
     let is_rowtime = |ty: &SqlType| matches!(ty, SqlType::Timestamp(0..=3) | SqlType::TimestampLtz(0..=3));
     let ty = &table.columns[index].ty;
     if !is_rowtime(ty) {

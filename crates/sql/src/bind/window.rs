@@ -79,6 +79,7 @@ fn table(input: &Arc<Relation>, index: usize, window: Window) -> Arc<Relation> {
             name: name.to_owned(),
             ty: if time { input.columns[index].ty.clone() } else { SqlType::Timestamp(3) },
             rowtime: time,
+            proctime: false,
             window: Some(WindowRole { part, closed: false }),
         });
     }

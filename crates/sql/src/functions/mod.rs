@@ -5,6 +5,7 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod cast;
+pub(crate) mod clock;
 pub(crate) mod collection;
 pub(crate) mod compare;
 pub(crate) mod decimal;

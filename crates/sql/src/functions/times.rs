@@ -587,9 +587,6 @@ fn from_unixtime(c: Call<'_>) -> Bound<Typed> {
 }
 
 fn unix_timestamp(c: Call<'_>) -> Bound<Typed> {
-    if c.arguments.is_empty() {
-        return Err(Fault::unsupported(c.at, "UNIX_TIMESTAMP() of the current time").hint("pass a text"));
-    }
     c.arity(1, 2)?;
     let (pattern, text) = pattern(&c, 1, DEFAULT_PATTERN)?;
     let is_default = c.arguments.len() == 1;
