@@ -75,10 +75,10 @@ def requirement(name):
     return re.search(rf"^{re.escape(name)}==(\S+)", text_of(source("requirements.txt")), re.M).group(1)
 
 
-def maven(name):
-    """The runtime class path of poms/NAME.xml."""
+def maven(name, pom=None):
+    """The runtime class path of poms/NAME.xml, or of another POM under that name."""
     need("java", "openjdk-17-jdk-headless")
-    pom = source("poms", f"{name}.xml")
+    pom = pom or source("poms", f"{name}.xml")
 
     def build(folder):
         shutil.copy(pom, os.path.join(folder, "pom.xml"))

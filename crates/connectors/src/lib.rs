@@ -5,8 +5,10 @@
 //! | `kafka` | own log, in process | own log | next offset | exactly-once |
 //! | `filesystem` | csv, json; bounded | csv, json | byte in the file | exactly-once |
 //! | `datagen` | made-up rows | – | number of the next row | – |
+//! | `nexmark` | the events of the Nexmark benchmark | – | number of the next row | – |
 //! | `print` | – | text | – | at-least-once |
 //! | `blackhole` | – | nothing | – | exactly-once |
+//! | `checksum` | – | count and sum of hashes, as text | – | at-least-once |
 //!
 //! Invariants:
 //! - A reader opened at a position it gave out goes on with the very next row.
@@ -16,11 +18,13 @@
 //! It must not open sockets in this version, and it knows neither operators nor checkpoints.
 
 mod blackhole;
+mod checksum;
 mod datagen;
 mod decode;
 mod filesystem;
 mod inserts;
 mod kafka;
+mod nexmark;
 mod options;
 mod print;
 mod registry;

@@ -17,7 +17,7 @@ impl<'a> TableOptions<'a> {
         let name = self.required("connector")?;
         let connector = connector_options(name).ok_or_else(|| {
             self.error(format!(
-                "unknown connector '{name}', expected kafka, filesystem, datagen, print or blackhole"
+                "unknown connector '{name}', expected kafka, filesystem, datagen, nexmark, print, blackhole or checksum"
             ))
         })?;
         if let Some(unknown) = self.options.keys().find(|key| !connector.knows(key)) {

@@ -13,7 +13,7 @@ use highwater_stream::{
 
 use crate::options::TableOptions;
 use crate::timer::Timer;
-use crate::{Printer, blackhole, datagen, filesystem, kafka, print};
+use crate::{Printer, blackhole, checksum, datagen, filesystem, kafka, nexmark, print};
 
 /// What connectors reach the world through.
 #[derive(Clone)]
@@ -56,6 +56,10 @@ impl Connect for Registry {
                 let (clock, timer) = (Arc::clone(&outside.clock), Arc::clone(&self.timer));
                 Ok(Box::new(datagen::Datagen::new(clock, timer, spec, options)?))
             }
+            "nexmark" => {
+                let (clock, timer) = (Arc::clone(&outside.clock), Arc::clone(&self.timer));
+                Ok(Box::new(nexmark::Nexmark::new(clock, timer, spec, options)?))
+            }
             name => Err(options.error(format!("connector '{name}' cannot be read"))),
         }
     }
@@ -77,6 +81,7 @@ impl Connect for Registry {
             "filesystem" => Ok(Box::new(filesystem::FileSink::new(outside, options, input, shard)?)),
             "print" => Ok(Box::new(print::PrintSink::new(&outside.printer, options)?)),
             "blackhole" => Ok(Box::new(blackhole::Blackhole)),
+            "checksum" => Ok(Box::new(checksum::ChecksumSink::new(options))),
             name => Err(options.error(format!("connector '{name}' cannot be written"))),
         }
     }
@@ -91,6 +96,7 @@ impl Connect for Registry {
         match options.connector()?.name {
             "kafka" => Ok(Box::new(kafka::KafkaCommitter::new(&self.outside, options)?)),
             "filesystem" => Ok(Box::new(filesystem::FileCommitter::new(&self.outside.disk, options)?)),
+            "checksum" => Ok(Box::new(checksum::ChecksumCommitter::new(&self.outside.printer, options))),
             _ => Ok(Box::new(blackhole::NothingToCommit)),
         }
     }

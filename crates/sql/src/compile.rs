@@ -233,7 +233,7 @@ impl File<'_> {
         let query = self.session.top_query(&insert.query)?;
         let relation = write_to(&table, &query, &insert.columns, name, self.session.zone)?;
         let connector = table.options.get("connector").map_or("", String::as_str);
-        let takes_updates = matches!(connector, "print" | "blackhole");
+        let takes_updates = matches!(connector, "print" | "blackhole" | "checksum");
         if query.updating && !takes_updates {
             return Err(Fault::new(name.at, format!("table {} (connector '{connector}') takes only new rows, but the query changes earlier ones", table.name))
                 .hint("use CREATE MATERIALIZED TABLE, connector 'print', or a windowed aggregation, whose results are final"));

@@ -160,6 +160,18 @@ pub const CONNECTORS: &[ConnectorOptions] = &[
         ],
     },
     ConnectorOptions {
+        name: "nexmark",
+        source: true,
+        sink: false,
+        formatted: false,
+        options: &[
+            optional("number-of-rows", "how many events; without it no end"),
+            optional("rows-per-second", "rate of all shards together; without it as fast as they are read"),
+            optional("events-per-second", "rate at which event time passes; 10000 by default"),
+            optional("seed", "of the random numbers; 0 by default"),
+        ],
+    },
+    ConnectorOptions {
         name: "print",
         source: false,
         sink: true,
@@ -171,6 +183,7 @@ pub const CONNECTORS: &[ConnectorOptions] = &[
         ],
     },
     ConnectorOptions { name: "blackhole", source: false, sink: true, formatted: false, options: &[] },
+    ConnectorOptions { name: "checksum", source: false, sink: true, formatted: false, options: &[] },
 ];
 
 /// Every format of this version.
