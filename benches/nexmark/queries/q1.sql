@@ -1,4 +1,4 @@
 -- Prices in another currency.
-CREATE TABLE result (auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3), extra STRING)
+CREATE TABLE results (auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3), extra STRING)
 WITH ('connector' = 'checksum');
-INSERT INTO result SELECT auction, bidder, 0.908 * price AS price, `dateTime`, extra FROM bid;
+INSERT INTO results SELECT auction, bidder, 0.908 * price AS price, `dateTime`, extra FROM bid;

@@ -1,7 +1,7 @@
 -- Bids per bidder and session.
-CREATE TABLE result (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
+CREATE TABLE results (bidder BIGINT, bid_count BIGINT, starttime TIMESTAMP(3), endtime TIMESTAMP(3))
 WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT bidder, COUNT(*), SESSION_START(`dateTime`, INTERVAL '10' SECOND), SESSION_END(`dateTime`, INTERVAL '10' SECOND)
 FROM bid
 GROUP BY bidder, SESSION(`dateTime`, INTERVAL '10' SECOND);

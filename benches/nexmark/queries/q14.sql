@@ -1,9 +1,9 @@
 -- Arithmetic, a time of day and letters counted (in SQL, where the original has a function in Java).
-CREATE TABLE result (
+CREATE TABLE results (
   auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), bidTimeType STRING, `dateTime` TIMESTAMP(3), extra STRING,
   c_counts BIGINT
 ) WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT auction, bidder, 0.908 * price AS price,
   CASE
     WHEN HOUR(`dateTime`) >= 8 AND HOUR(`dateTime`) <= 18 THEN 'dayTime'

@@ -1,10 +1,10 @@
 -- Statistics of each day.
-CREATE TABLE result (
+CREATE TABLE results (
   `day` STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT, total_bidders BIGINT,
   rank1_bidders BIGINT, rank2_bidders BIGINT, rank3_bidders BIGINT, total_auctions BIGINT, rank1_auctions BIGINT,
   rank2_auctions BIGINT, rank3_auctions BIGINT
 ) WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT DATE_FORMAT(`dateTime`, 'yyyy-MM-dd') AS `day`,
   COUNT(*) AS total_bids,
   COUNT(*) FILTER (WHERE price < 10000) AS rank1_bids,

@@ -1,8 +1,8 @@
 -- The last bid of each bidder for each auction.
-CREATE TABLE result (
+CREATE TABLE results (
   auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, `dateTime` TIMESTAMP(3), extra STRING
 ) WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT auction, bidder, price, channel, url, `dateTime`, extra
 FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY `dateTime` DESC) AS rank_number FROM bid

@@ -1,3 +1,3 @@
 -- Bids for some auctions.
-CREATE TABLE result (auction BIGINT, price BIGINT) WITH ('connector' = 'checksum');
-INSERT INTO result SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0;
+CREATE TABLE results (auction BIGINT, price BIGINT) WITH ('connector' = 'checksum');
+INSERT INTO results SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0;

@@ -1,7 +1,7 @@
 -- The channel's number, known or cut out of the address.
-CREATE TABLE result (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, channel_id STRING)
+CREATE TABLE results (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, channel_id STRING)
 WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT auction, bidder, price, channel,
   CASE
     WHEN LOWER(channel) = 'apple' THEN '0'

@@ -1,6 +1,6 @@
 -- Average of the winning bids per category.
-CREATE TABLE result (category BIGINT, average BIGINT) WITH ('connector' = 'checksum');
-INSERT INTO result
+CREATE TABLE results (category BIGINT, average BIGINT) WITH ('connector' = 'checksum');
+INSERT INTO results
 SELECT category, AVG(final) AS average
 FROM (
   SELECT MAX(b.price) AS final, a.category

@@ -1,6 +1,6 @@
 -- The auctions with the most bids in the last ten seconds, every two.
-CREATE TABLE result (auction BIGINT, num BIGINT) WITH ('connector' = 'checksum');
-INSERT INTO result
+CREATE TABLE results (auction BIGINT, num BIGINT) WITH ('connector' = 'checksum');
+INSERT INTO results
 SELECT counts.auction, counts.num
 FROM (
   SELECT auction, COUNT(*) AS num, window_start AS starttime, window_end AS endtime

@@ -1,7 +1,7 @@
 -- The highest bids of every ten seconds.
-CREATE TABLE result (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
+CREATE TABLE results (auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING)
 WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT b.auction, b.bidder, b.price, b.`dateTime`, b.extra
 FROM bid AS b
 JOIN (

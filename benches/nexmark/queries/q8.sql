@@ -1,6 +1,6 @@
 -- New persons who sell in the ten seconds in which they came.
-CREATE TABLE result (id BIGINT, name STRING, stime TIMESTAMP(3)) WITH ('connector' = 'checksum');
-INSERT INTO result
+CREATE TABLE results (id BIGINT, name STRING, stime TIMESTAMP(3)) WITH ('connector' = 'checksum');
+INSERT INTO results
 SELECT p.id, p.name, p.starttime
 FROM (
   SELECT id, name, window_start AS starttime, window_end AS endtime

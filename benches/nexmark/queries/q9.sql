@@ -1,10 +1,10 @@
 -- The winning bid of each auction.
-CREATE TABLE result (
+CREATE TABLE results (
   id BIGINT, itemName STRING, description STRING, initialBid BIGINT, reserve BIGINT, `dateTime` TIMESTAMP(3),
   expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING, auction BIGINT, bidder BIGINT, price BIGINT,
   bid_dateTime TIMESTAMP(3), bid_extra STRING
 ) WITH ('connector' = 'checksum');
-INSERT INTO result
+INSERT INTO results
 SELECT id, itemName, description, initialBid, reserve, `dateTime`, expires, seller, category, extra, auction, bidder,
   price, bid_dateTime, bid_extra
 FROM (
