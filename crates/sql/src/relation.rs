@@ -83,7 +83,8 @@ pub(crate) enum Node {
         keys: Vec<String>,
         calls: Vec<Aggregate>,
     },
-    /// Its columns are those of left, then those of right, each name once.
+    /// Its columns are those of left, then those of right, each name once; of a semi or anti join those of
+    /// left alone.
     Join {
         left: Arc<Relation>,
         right: Arc<Relation>,

@@ -189,7 +189,8 @@ pub struct GroupAggregateSpec {
     pub emit_update_before: bool,
 }
 
-/// `left JOIN right ON ..`. The node's schema is: the columns of left, then those of right.
+/// `left JOIN right ON ..`. The node's schema is: the columns of left, then those of right; of left alone if
+/// the kind is [`JoinKind::Semi`] or [`JoinKind::Anti`].
 #[derive(Clone, Debug)]
 pub struct JoinSpec {
     /// Which rows come out without partner.
@@ -200,7 +201,7 @@ pub struct JoinSpec {
     pub right_keys: Vec<usize>,
     /// Per key: NULL equals NULL (`IS NOT DISTINCT FROM`).
     pub null_safe: Vec<bool>,
-    /// The rest of the condition, over the node's schema.
+    /// The rest of the condition, over the columns of left, then those of right: no two have one name.
     pub residual: Option<Expr>,
 }
 
@@ -215,12 +216,21 @@ pub enum JoinKind {
     Right,
     /// Those of both.
     Full,
+    /// None; and of a pair only the left row, once however many partners it has (`IN`, `EXISTS`).
+    Semi,
+    /// Only those of the left input, and no pairs (`NOT IN`, `NOT EXISTS`).
+    Anti,
 }
 
 impl JoinKind {
     /// Whether rows of the left input come out without partner.
     pub fn keeps_left(self) -> bool {
         matches!(self, Self::Left | Self::Full)
+    }
+
+    /// Whether the columns of left are all that comes out.
+    pub fn is_left_only(self) -> bool {
+        matches!(self, Self::Semi | Self::Anti)
     }
 
     /// Whether rows of the right input come out without partner.

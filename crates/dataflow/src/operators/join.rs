@@ -1,16 +1,19 @@
 //! Joins of two changelogs for ever.
 
+mod semi;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use highwater_env::KeyGroup;
 use highwater_state::{
     Cursor, EncodedKeys, KeyCodec, KeyedMap, OperatorSnapshot, RestoredState, Slot, StateError, hash_bytes,
 };
-use highwater_stream::{ChangeBatch, EventTime, JoinSpec, RowKind, WATERMARK_NONE};
+use highwater_stream::{ChangeBatch, EventTime, JoinKind, JoinSpec, RowKind, WATERMARK_NONE};
 
 use super::Place;
 use crate::JobError;
@@ -27,12 +30,17 @@ const PAIRS_MAX: usize = 16 << 10;
 /// A side that an outer join keeps emits a row without partners with NULLs for the other side, and takes that
 /// back with the first partner.
 ///
+/// A semi or anti join emits rows of the left input alone: see `semi.rs`.
+///
 /// State per key, in one map with the side (0 left, 1 right) before the key: each row with how often it is there
 /// and how many partners it has (u32 each; partners are only counted on a side that is kept).
 ///
 /// A key with many rows on one side is output whole for each row of the other: that is the size of the result.
 pub(crate) struct Join {
     place: Place,
+    kind: JoinKind,
+    /// Columns of left, then of right: what the condition is over.
+    pairs: SchemaRef,
     sides: [Side; 2],
     state: KeyedMap,
     residual: Option<Compiled>,
@@ -128,16 +136,24 @@ impl Join {
             })
         };
         let residual = spec.residual.as_ref();
+        let pairs = match spec.kind.is_left_only() {
+            true => {
+                Arc::new(Schema::new(left.fields().iter().chain(right.fields()).cloned().collect::<Vec<_>>()))
+            }
+            false => place.schema(),
+        };
         Ok(Self {
+            kind: spec.kind,
             sides: [
                 side(left, &spec.left_keys, spec.kind.keeps_left())?,
                 side(right, &spec.right_keys, spec.kind.keeps_right())?,
             ],
             state: KeyedMap::default(),
-            residual: residual.map(|on| Compiled::new(on, &place.schema, &place.title)).transpose()?,
+            residual: residual.map(|on| Compiled::new(on, &pairs, &place.title)).transpose()?,
             pending: None,
             watermark: WATERMARK_NONE,
             place: place.clone(),
+            pairs,
         })
     }
 
@@ -163,12 +179,16 @@ impl Join {
         let others = self.sides[1 - input].row_codec.decode(candidates.rows.iter().map(|row| &row[..]));
         let others = others.map_err(|e| self.failed(e))?;
         let matches = self.matches(input, &rest.rows, &others, std::mem::take(&mut candidates.of_row))?;
-        let emitted = self.apply(input, &rest, (&keys, &joinable), candidates, &matches)?;
-        if !emitted.kinds.is_empty() {
-            let own = indices(&emitted.own);
-            let other = indices(&emitted.other);
-            let rows = self.joined(input, (&rest.rows, &own), (&others, &other))?;
-            out.batch(ChangeBatch::with_kinds(rows, emitted.kinds));
+        if self.kind.is_left_only() {
+            self.apply_semi(input, &rest, (&keys, &joinable), (candidates, &others), &matches, out)?;
+        } else {
+            let emitted = self.apply(input, &rest, (&keys, &joinable), candidates, &matches)?;
+            if !emitted.kinds.is_empty() {
+                let own = indices(&emitted.own);
+                let other = indices(&emitted.other);
+                let rows = self.joined(input, (&rest.rows, &own), (&others, &other))?;
+                out.batch(ChangeBatch::with_kinds(rows, emitted.kinds));
+            }
         }
         self.state.sweep();
         if start + taken == batch.len() {
@@ -321,23 +341,30 @@ impl Join {
         (others, other_rows): (&[ArrayRef], &UInt32Array),
     ) -> Result<RecordBatch, JobError> {
         let title = &self.place.title;
-        let gather = |columns: &[ArrayRef], schema: &SchemaRef, rows: &UInt32Array| {
-            let column = |(column, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match rows.null_count() {
-                // Nothing to take from, perhaps.
-                nulls if nulls == rows.len() => Ok(new_null_array(field.data_type(), rows.len())),
-                _ => take(column, rows, None).map_err(|e| JobError::Plan(format!("{title}: {e}"))),
-            };
-            columns.iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>()
-        };
-        let mut columns = gather(own.columns(), &self.sides[input].schema, own_rows)?;
-        let mut other = gather(others, &self.sides[1 - input].schema, other_rows)?;
+        let mut columns = self.gather(input, own.columns(), own_rows)?;
+        let mut other = self.gather(1 - input, others, other_rows)?;
         if input == 0 {
             columns.append(&mut other);
         } else {
             other.append(&mut columns);
             columns = other;
         }
-        record_batch(&self.place.schema, columns, own_rows.len(), title)
+        record_batch(&self.pairs, columns, own_rows.len(), title)
+    }
+
+    /// Rows of the side `side`; NULLs where there is none.
+    fn gather(
+        &self,
+        side: usize,
+        columns: &[ArrayRef],
+        rows: &UInt32Array,
+    ) -> Result<Vec<ArrayRef>, JobError> {
+        let column = |(column, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match rows.null_count() {
+            // Nothing to take from, perhaps.
+            nulls if nulls == rows.len() => Ok(new_null_array(field.data_type(), rows.len())),
+            _ => take(column, rows, None).map_err(|e| JobError::Plan(format!("{}: {e}", self.place.title))),
+        };
+        columns.iter().zip(self.sides[side].schema.fields()).map(column).collect()
     }
 }
 

@@ -290,6 +290,11 @@ impl Grouping {
         Some(Typed { expr: named(&key.name), ty: key.bound.ty.clone(), at: bound.at })
     }
 
+    /// The result's column of a key, by the key's expression over the input.
+    pub(crate) fn key_column(&self, expr: &Expr) -> Option<&str> {
+        self.keys.iter().find(|key| key.bound.expr == *expr).map(|key| key.name.as_str())
+    }
+
     /// The result's column of a call.
     pub(crate) fn add_call(&mut self, call: BoundCall, at: Location) -> Typed {
         let same = |known: &BoundCall| {

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::{Location, Tokenizer};
 
 use super::aggregate::Grouping;
+use super::subquery::{self, Nesting};
 use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::cast::{self, OnFailure};
@@ -38,18 +39,49 @@ pub(crate) struct Scope {
     pub(crate) names: Vec<String>,
     /// Per column: only its qualified name finds it, and `*` does not show it.
     pub(crate) hidden: Vec<bool>,
+    /// The query around, and the subqueries within.
+    pub(crate) nesting: Nesting,
 }
 
 impl Scope {
     pub(crate) fn new(relation: Arc<Relation>, qualifier: Option<String>) -> Self {
         let names: Vec<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
         let (qualifiers, hidden) = (vec![qualifier; names.len()], vec![false; names.len()]);
-        Self { relation, qualifiers, names, hidden }
+        Self { relation, qualifiers, names, hidden, nesting: Nesting::default() }
     }
 
     /// The names of the columns that are not hidden.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &String> {
         self.names.iter().zip(&self.hidden).filter(|(_, hidden)| !**hidden).map(|(name, _)| name)
+    }
+
+    /// The column, or a field of it, that the names stand for.
+    fn column(&self, names: &[ast::Ident], at: Location) -> Bound<Option<Typed>> {
+        if let [table, column, rest @ ..] = names
+            && let Some(column) = self.found(Some(&table.value), &column.value, at)?
+        {
+            return fields(column, rest).map(Some);
+        }
+        match self.found(None, &names[0].value, at)? {
+            Some(column) => fields(column, &names[1..]).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn found(&self, qualifier: Option<&str>, name: &str, at: Location) -> Bound<Option<Typed>> {
+        let Self { qualifiers, names, hidden, .. } = self;
+        let fits = |index: &usize| match qualifier {
+            Some(_) => qualifiers[*index].as_deref() == qualifier,
+            None => !hidden[*index],
+        };
+        let mut found = (0..names.len()).filter(|index| names[*index] == name).filter(fits);
+        let Some(index) = found.next() else { return Ok(None) };
+        if found.next().is_some() {
+            return Err(Fault::new(at, format!("column '{name}' is ambiguous"))
+                .hint("put the table before the column, or name the columns apart with AS"));
+        }
+        let column = &self.relation.columns[index];
+        Ok(Some(Typed { expr: named(&column.name), ty: column.ty.clone(), at }))
     }
 
     /// Whether a table of that name is in FROM.
@@ -93,6 +125,11 @@ impl<'a> ExprBinder<'a> {
     }
 
     fn bind_grouped(&mut self, syntax: &Syntax, at: Location) -> Bound<Typed> {
+        if let Syntax::Subquery(query) = syntax
+            && let Some(value) = self.scope.nesting.scalar(query)
+        {
+            return Ok(Typed { at, ..value.clone() });
+        }
         if self.grouping.is_some() && !matches!(syntax, Syntax::Nested(_) | Syntax::Value(_)) {
             if let Syntax::Function(function) = syntax
                 && let Some(call) = super::aggregate::aggregate_name(function)
@@ -179,8 +216,9 @@ impl<'a> ExprBinder<'a> {
             }
             Syntax::Function(function) => self.function(function, at),
             Syntax::Exists { .. } | Syntax::Subquery(_) | Syntax::InSubquery { .. } => {
-                Err(Fault::unsupported(at, "a subquery in an expression")
-                    .hint("use a view or a derived table in FROM"))
+                Err(Fault::unsupported(at, "a subquery at this place").hint(
+                    "IN and EXISTS stand in WHERE, alone or combined by AND; others become a derived table in FROM",
+                ))
             }
             Syntax::Array(_) | Syntax::Map(_) | Syntax::Tuple(_) | Syntax::Struct { .. } => {
                 Err(Fault::unsupported(at, "a constructor of arrays, maps or rows"))
@@ -196,13 +234,13 @@ impl<'a> ExprBinder<'a> {
             return Err(Fault::new(Location { line: 0, column: 0 }, "a column without a name"));
         };
         let at = first.span.start;
-        if names.len() > 1
-            && let Some(column) = self.found(Some(&first.value), &names[1].value, at)?
-        {
-            return fields(column, &names[2..]);
+        if let Some(column) = self.scope.column(names, at)? {
+            return Ok(column);
         }
-        if let Some(column) = self.found(None, &first.value, at)? {
-            return fields(column, &names[1..]);
+        if let Some(outer) = &self.scope.nesting.outer
+            && let Some(column) = outer.column(names, at)?
+        {
+            return Ok(Typed { expr: subquery::of_outer(column.expr), ..column });
         }
         if names.len() == 1
             && first.quote_style.is_none()
@@ -217,22 +255,6 @@ impl<'a> ExprBinder<'a> {
         let hint = nearest(last, known.clone())
             .unwrap_or_else(|| format!("columns: {}", known.collect::<Vec<_>>().join(", ")));
         Err(fault.hint(hint))
-    }
-
-    fn found(&self, qualifier: Option<&str>, name: &str, at: Location) -> Bound<Option<Typed>> {
-        let Scope { qualifiers, names, hidden, .. } = self.scope;
-        let fits = |index: &usize| match qualifier {
-            Some(_) => qualifiers[*index].as_deref() == qualifier,
-            None => !hidden[*index],
-        };
-        let mut found = (0..names.len()).filter(|index| names[*index] == name).filter(fits);
-        let Some(index) = found.next() else { return Ok(None) };
-        if found.next().is_some() {
-            return Err(Fault::new(at, format!("column '{name}' is ambiguous"))
-                .hint("put the table before the column, or name the columns apart with AS"));
-        }
-        let column = &self.scope.relation.columns[index];
-        Ok(Some(Typed { expr: named(&column.name), ty: column.ty.clone(), at }))
     }
 
     fn access(&mut self, root: &Syntax, chain: &[AccessExpr], at: Location) -> Bound<Typed> {

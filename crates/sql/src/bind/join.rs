@@ -118,10 +118,22 @@ pub(super) fn product(left: Scope, right: Scope, kind: JoinKind) -> Scope {
         qualifiers: [left.qualifiers, right.qualifiers].concat(),
         names: [left.names, right.names].concat(),
         hidden: [left.hidden, right.hidden].concat(),
+        nesting: left.nesting,
     }
 }
 
-fn with_names(relation: &Arc<Relation>, names: &[String]) -> Arc<Relation> {
+/// `left` and `right` joined where all conditions are true. No column of right is called as one of left.
+pub(super) fn on(
+    left: &Arc<Relation>,
+    right: &Arc<Relation>,
+    kind: JoinKind,
+    conditions: Vec<Expr>,
+    at: Location,
+) -> Bound<Arc<Relation>> {
+    with_condition(&join(left, right, kind, Vec::new(), None), conditions, at)
+}
+
+pub(super) fn with_names(relation: &Arc<Relation>, names: &[String]) -> Arc<Relation> {
     if relation.columns.iter().zip(names).all(|(column, name)| column.name == *name) {
         return Arc::clone(relation);
     }
@@ -139,12 +151,13 @@ fn join(
 ) -> Arc<Relation> {
     let width = left.columns.len();
     // Rows come out when their partner comes: their times are no event time any more.
-    let columns = left.columns.iter().chain(&right.columns);
+    let columns = left.columns.iter().chain(right.columns.iter().filter(|_| !kind.is_left_only()));
     let columns = columns.map(|column| Column { rowtime: false, ..column.clone() }).collect();
     let equal: HashSet<usize> = keys.iter().filter_map(|key| right.index(&key.right)).collect();
     let single = right.keys.iter().any(|key| key.iter().all(|column| equal.contains(column)));
     let unique_keys = match kind {
         JoinKind::Full | JoinKind::Right => Vec::new(),
+        JoinKind::Semi | JoinKind::Anti => left.keys.clone(),
         _ if single => left.keys.clone(),
         _ => {
             let moved = |key: &Vec<usize>| key.iter().map(|column| column + width).collect::<Vec<_>>();
@@ -152,14 +165,14 @@ fn join(
             left.keys.iter().flat_map(|key| -> Vec<Vec<usize>> { pair(key) }).collect()
         }
     };
-    let updating = kind != JoinKind::Inner || left.updating || right.updating;
+    let updating = !matches!(kind, JoinKind::Inner | JoinKind::Semi) || left.updating || right.updating;
     let (left, right) = (Arc::clone(left), Arc::clone(right));
     let node = Node::Join { left, right, kind, keys, residual };
     Arc::new(Relation { node, columns, updating, keys: unique_keys })
 }
 
 /// The operands of the ANDs of a condition.
-fn conjuncts(condition: Expr) -> Vec<Expr> {
+pub(super) fn conjuncts(condition: Expr) -> Vec<Expr> {
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
             let mut all = conjuncts(*left);
@@ -171,7 +184,11 @@ fn conjuncts(condition: Expr) -> Vec<Expr> {
 }
 
 /// The join with `conditions` in its condition.
-fn with_condition(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
+pub(super) fn with_condition(
+    relation: &Arc<Relation>,
+    conditions: Vec<Expr>,
+    at: Location,
+) -> Bound<Arc<Relation>> {
     let Node::Join { left, right, kind, keys, residual } = &relation.node else {
         return Ok(conditions
             .into_iter()
@@ -350,6 +367,14 @@ fn is_time(relation: &Relation, name: &str) -> bool {
 /// The relation with only the rows for which all conditions are true: below inner joins where that is the same,
 /// in their conditions where they pair columns.
 fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
+    if let Node::Join { left, right, kind, keys, residual } = &relation.node
+        && kind.is_left_only()
+    {
+        let (above, of_left): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_fallible);
+        let joined = join(&filtered(left, of_left, at)?, right, *kind, keys.clone(), residual.clone());
+        let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
+        return Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)));
+    }
     let Node::Join { left, right, kind: JoinKind::Inner, keys, residual } = &relation.node else {
         let all = conditions.into_iter().reduce(|a, b| binary(a, Operator::And, b));
         return Ok(all.map_or_else(|| Arc::clone(relation), |all| Relation::filtered(relation, all)));

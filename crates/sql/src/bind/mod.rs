@@ -6,6 +6,7 @@ mod compound;
 pub(crate) mod expression;
 mod join;
 pub(crate) mod query;
+mod subquery;
 pub(crate) mod table;
 mod unnest;
 pub(crate) mod window;

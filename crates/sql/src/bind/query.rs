@@ -12,7 +12,7 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, clock, join, table, unnest, window};
+use super::{Ctes, Session, View, clock, join, subquery, table, unnest, window};
 use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
@@ -165,40 +165,29 @@ impl Session<'_> {
 
     fn select(&self, ctes: &Ctes, select: &Select) -> Bound<Arc<Relation>> {
         let at = select.select_token.0.span.start;
-        refuse_clauses(select, at)?;
-        let mut scope = match select.from.as_slice() {
-            [] => Scope::new(Arc::new(one_row()), None),
-            [from, rest @ ..] if unnest::only(&from.joins, rest) => {
-                let scope = self.factor(ctes, &from.relation, at)?;
-                unnest::join(scope, &from.joins, rest, self.zone)?
-            }
-            [first, others @ ..] => {
-                let mut scope = self.joined(ctes, first, at)?;
-                for other in others {
-                    scope = join::product(scope, self.joined(ctes, other, at)?, JoinKind::Inner);
-                }
-                scope
-            }
-        };
+        let mut scope = self.from(ctes, select, at)?;
         if let Some(condition) = &select.selection {
-            if contains_aggregate(condition) {
-                return Err(Fault::new(condition.span().start, "an aggregate is not allowed in WHERE")
-                    .hint("use HAVING"));
-            }
-            let filter = ExprBinder::new(&scope, self.zone).condition(condition, "WHERE")?;
-            let relation = join::selected(&scope.relation, filter, at)?;
-            scope = Scope { relation, ..scope };
+            scope = self.restricted(ctes, scope, condition, at)?.0;
         }
+        self.projected(ctes, scope, select, at)
+    }
+
+    /// What of a query stands above FROM and WHERE.
+    pub(super) fn projected(
+        &self,
+        ctes: &Ctes,
+        scope: Scope,
+        select: &Select,
+        at: Location,
+    ) -> Bound<Arc<Relation>> {
         let items = self.expand(&scope, &select.projection, at)?;
         let keys = self.group_keys(&scope, &select.group_by, at)?;
-        let aggregated = keys.is_some()
-            || select.having.is_some()
-            || items
-                .iter()
-                .any(|item| matches!(item, Item::Expr { syntax, .. } if contains_aggregate(syntax)));
-        let projected = if aggregated {
-            self.aggregated(&scope, select, items, keys.unwrap_or_default(), at)?
+        let projected = if is_aggregated(select) {
+            let above = items.iter().filter_map(Item::syntax).chain(&select.having);
+            let (scope, rows) = self.scalars_above(ctes, &scope, above)?;
+            self.aggregated(&scope, select, (items, keys.unwrap_or_default()), rows, at)?
         } else {
+            let scope = self.with_scalars(ctes, scope, items.iter().filter_map(Item::syntax))?;
             let mut columns = Vec::with_capacity(items.len());
             for item in items {
                 columns.push(self.output(&mut ExprBinder::new(&scope, self.zone), item)?);
@@ -212,12 +201,36 @@ impl Session<'_> {
         }
     }
 
+    /// What FROM gives.
+    pub(super) fn from(&self, ctes: &Ctes, select: &Select, at: Location) -> Bound<Scope> {
+        refuse_clauses(select, at)?;
+        match select.from.as_slice() {
+            [] => Ok(Scope::new(Arc::new(one_row()), None)),
+            [from, rest @ ..] if unnest::only(&from.joins, rest) => {
+                let scope = self.factor(ctes, &from.relation, at)?;
+                unnest::join(scope, &from.joins, rest, self.zone)
+            }
+            [first, others @ ..] => {
+                let mut scope = self.joined(ctes, first, at)?;
+                for other in others {
+                    scope = join::product(scope, self.joined(ctes, other, at)?, JoinKind::Inner);
+                }
+                Ok(scope)
+            }
+        }
+    }
+
     fn joined(&self, ctes: &Ctes, from: &TableWithJoins, at: Location) -> Bound<Scope> {
         let first = self.factor(ctes, &from.relation, at)?;
         from.joins.iter().try_fold(first, |scope, syntax| self.join(ctes, scope, syntax, at))
     }
 
-    fn group_keys(&self, scope: &Scope, group_by: &GroupByExpr, at: Location) -> Bound<Option<Vec<Typed>>> {
+    pub(super) fn group_keys(
+        &self,
+        scope: &Scope,
+        group_by: &GroupByExpr,
+        at: Location,
+    ) -> Bound<Option<Vec<Typed>>> {
         let GroupByExpr::Expressions(keys, modifiers) = group_by else {
             return Err(Fault::unsupported(at, "GROUP BY ALL").hint("name the columns"));
         };
@@ -235,8 +248,8 @@ impl Session<'_> {
         &self,
         scope: &Scope,
         select: &Select,
-        items: Vec<Item<'_>>,
-        keys: Vec<Typed>,
+        (items, keys): (Vec<Item<'_>>, Vec<Typed>),
+        rows: Vec<Arc<Relation>>,
         at: Location,
     ) -> Bound<Arc<Relation>> {
         let mut grouping = Grouping::new(keys);
@@ -251,10 +264,11 @@ impl Session<'_> {
             }
         };
         let relation = grouping.build(&scope.relation, self.zone, at)?;
+        let relation = subquery::above(&relation, rows, at)?;
         Ok(Relation::calc(&relation, having, columns))
     }
 
-    fn output(
+    pub(super) fn output(
         &self,
         binder: &mut ExprBinder<'_>,
         item: Item<'_>,
@@ -274,7 +288,12 @@ impl Session<'_> {
         }
     }
 
-    fn expand<'q>(&self, scope: &Scope, projection: &'q [SelectItem], at: Location) -> Bound<Vec<Item<'q>>> {
+    pub(super) fn expand<'q>(
+        &self,
+        scope: &Scope,
+        projection: &'q [SelectItem],
+        at: Location,
+    ) -> Bound<Vec<Item<'q>>> {
         let mut items = Vec::with_capacity(projection.len());
         let all = |items: &mut Vec<Item<'q>>, only: Option<&str>, at: Location| {
             let ident = |name: &String| Ident {
@@ -432,7 +451,7 @@ impl Session<'_> {
 }
 
 /// An item of SELECT.
-enum Item<'q> {
+pub(super) enum Item<'q> {
     /// From a wildcard.
     Column {
         name: String,
@@ -442,6 +461,28 @@ enum Item<'q> {
         name: String,
         syntax: &'q Syntax,
     },
+}
+
+impl Item<'_> {
+    /// What is written, if it is no wildcard.
+    pub(super) fn syntax(&self) -> Option<&Syntax> {
+        match self {
+            Item::Column { .. } => None,
+            Item::Expr { syntax, .. } => Some(syntax),
+        }
+    }
+}
+
+/// Whether the query groups or aggregates.
+pub(super) fn is_aggregated(select: &Select) -> bool {
+    let calls = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(syntax) | SelectItem::ExprWithAlias { expr: syntax, .. } => {
+            contains_aggregate(syntax)
+        }
+        _ => false,
+    };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+    grouped || select.having.is_some() || select.projection.iter().any(calls)
 }
 
 fn is_plain(options: &sqlparser::ast::WildcardAdditionalOptions) -> bool {
@@ -518,7 +559,7 @@ fn renamed(relation: &Arc<Relation>, names: &[Ident], at: Location) -> Bound<Arc
     Ok(Relation::calc(relation, None, columns))
 }
 
-fn one_row() -> Relation {
+pub(super) fn one_row() -> Relation {
     Relation { node: Node::OneRow, columns: Vec::new(), updating: false, keys: vec![Vec::new()] }
 }
 

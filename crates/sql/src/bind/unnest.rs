@@ -91,7 +91,8 @@ fn unnest(scope: &Scope, factor: &TableFactor, outer: bool, zone: Tz) -> Bound<S
     hidden.resize(names.len(), false);
     let node = Node::Unnest { input, collection, ordinality: *with_ordinality, outer };
     let relation = Arc::new(Relation { node, columns, updating: below.updating, keys: Vec::new() });
-    Ok(Scope { relation, qualifiers, names, hidden })
+    let nesting = scope.nesting.clone();
+    Ok(Scope { relation, qualifiers, names, hidden, nesting })
 }
 
 /// Names and types of an element's columns.

@@ -22,8 +22,8 @@ fn schema(names: &[&str]) -> SchemaRef {
 
 fn join(kind: JoinKind, residual: Option<Expr>, (shard, shards): (usize, usize)) -> Join {
     let (uid, title) = ("join:0".to_owned(), "Join(k)".to_owned());
-    let place =
-        Place { uid, title, shard, shards, schema: schema(&["k", "v", "k0", "v0"]), batch_rows_max: 8 };
+    let columns: &[&str] = if kind.is_left_only() { &["k", "v"] } else { &["k", "v", "k0", "v0"] };
+    let place = Place { uid, title, shard, shards, schema: schema(columns), batch_rows_max: 8 };
     let spec = JoinSpec { kind, left_keys: vec![0], right_keys: vec![0], null_safe: vec![false], residual };
     Join::new(&place, &schema(&["k", "v"]), &schema(&["k0", "v0"]), &spec).unwrap()
 }
@@ -48,7 +48,12 @@ fn collect(out: Output, result: &mut BTreeMap<Pair, i64>) {
             column.is_valid(row).then(|| column.value(row))
         };
         for row in 0..batch.len() {
-            let side = |first: usize| column(first + 1, row).map(|value| (column(first, row), value));
+            let side = |first: usize| {
+                if first >= batch.rows.num_columns() {
+                    return None;
+                }
+                column(first + 1, row).map(|value| (column(first, row), value))
+            };
             let count = result.entry((side(0), side(2))).or_default();
             *count += batch.kind(row).weight();
             assert!(*count >= 0, "a row goes that is not there");
@@ -70,6 +75,13 @@ fn feed(join: &mut Join, input: usize, rows: &[(Row, bool)], result: &mut BTreeM
 fn expected(kind: JoinKind, residual: bool, [left, right]: &[Vec<Row>; 2]) -> BTreeMap<Pair, i64> {
     let matches = |a: &Row, b: &Row| a.0.is_some() && a.0 == b.0 && (!residual || a.1 < b.1);
     let mut result = BTreeMap::new();
+    if kind.is_left_only() {
+        let wanted = |a: &&Row| right.iter().any(|b| matches(a, b)) == (kind == JoinKind::Semi);
+        for a in left.iter().filter(wanted) {
+            *result.entry((Some(*a), None)).or_default() += 1;
+        }
+        return result;
+    }
     for a in left {
         for b in right.iter().filter(|b| matches(a, b)) {
             *result.entry((Some(*a), Some(*b))).or_default() += 1;
@@ -85,7 +97,14 @@ fn expected(kind: JoinKind, residual: bool, [left, right]: &[Vec<Row>; 2]) -> BT
 }
 
 fn kinds() -> impl Strategy<Value = JoinKind> {
-    prop_oneof![Just(JoinKind::Inner), Just(JoinKind::Left), Just(JoinKind::Right), Just(JoinKind::Full)]
+    prop_oneof![
+        Just(JoinKind::Inner),
+        Just(JoinKind::Left),
+        Just(JoinKind::Right),
+        Just(JoinKind::Full),
+        Just(JoinKind::Semi),
+        Just(JoinKind::Anti)
+    ]
 }
 
 fn rows() -> impl Strategy<Value = Vec<(usize, Vec<(Row, bool)>)>> {
@@ -163,4 +182,36 @@ fn a_large_result_comes_in_parts() {
     let gone: Vec<_> = left.iter().map(|(row, _)| (*row, false)).collect();
     feed(&mut join, 0, &gone, &mut result);
     assert!(result.is_empty());
+}
+
+/// The kinds are Flink's: a semi join hands the right row's kind on, an anti join tells `-D` and `+I`.
+#[test]
+fn rows_that_gain_or_lose_their_partner_come_as_flink_tells_them() {
+    let kinds = |join: &mut Join, input: usize, kind: RowKind| {
+        let mut out = Output::default();
+        let rows = ChangeBatch { kinds: Some([kind].into()), ..batch(input, &[((Some(1), 5), true)]) };
+        join.on_batch(input, rows, &mut out).unwrap();
+        let mut kinds = Vec::new();
+        for message in out.messages {
+            let Message::Batch(batch) = message else { continue };
+            kinds.extend((0..batch.len()).map(|row| batch.kind(row).symbol()));
+        }
+        kinds.join(" ")
+    };
+    let steps = [
+        (0, RowKind::Insert, "", "+I"),
+        (0, RowKind::UpdateAfter, "", "+U"),
+        (1, RowKind::UpdateAfter, "+U +U", "-D -D"),
+        (1, RowKind::Insert, "", ""),
+        (0, RowKind::UpdateBefore, "-U", ""),
+        (1, RowKind::Delete, "", ""),
+        (1, RowKind::UpdateBefore, "-U", "+I"),
+        (0, RowKind::Delete, "", "-D"),
+    ];
+    let (mut semi, mut anti) = (join(JoinKind::Semi, None, (0, 1)), join(JoinKind::Anti, None, (0, 1)));
+    for (input, kind, of_semi, of_anti) in steps {
+        assert_eq!(kinds(&mut semi, input, kind), of_semi);
+        assert_eq!(kinds(&mut anti, input, kind), of_anti);
+    }
+    assert_eq!((semi.held().1, anti.held().1), (0, 0));
 }
