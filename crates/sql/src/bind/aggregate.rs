@@ -290,9 +290,23 @@ impl Grouping {
         Some(Typed { expr: named(&key.name), ty: key.bound.ty.clone(), at: bound.at })
     }
 
-    /// The result's column of a key, by the key's expression over the input.
-    pub(crate) fn key_column(&self, expr: &Expr) -> Option<&str> {
-        self.keys.iter().find(|key| key.bound.expr == *expr).map(|key| key.name.as_str())
+    /// Groups by one more column; returns the result's column of it.
+    pub(crate) fn add_key(&mut self, bound: Typed) -> String {
+        if let Some(key) = self.keys.iter().find(|key| key.bound.expr == bound.expr) {
+            return key.name.clone();
+        }
+        let name = format!("$tied{}", self.keys.len());
+        self.keys.push(Key { bound, name: name.clone() });
+        name
+    }
+
+    /// The result's columns that are never NULL: counts.
+    pub(crate) fn counts(&self) -> Vec<String> {
+        let is_count = |call: &BoundCall| {
+            matches!(call.function, AggregateFunction::Count | AggregateFunction::CountStar)
+        };
+        let calls = self.calls.iter().enumerate().filter(|(_, call)| is_count(call));
+        calls.map(|(index, _)| call_name(index)).collect()
     }
 
     /// The result's column of a call.

@@ -21,9 +21,9 @@ use super::aggregate::{Grouping, aggregate_name, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
 use super::{Ctes, Session, join, query};
 use crate::error::{Bound, Fault};
-use crate::functions::compare::{binary, compare};
+use crate::functions::compare::{binary, case, compare};
 use crate::functions::{Typed, literal};
-use crate::relation::{Relation, column_name, named, unique};
+use crate::relation::{Column, Relation, column_name, named, unique};
 use crate::types::SqlType;
 
 /// Before the name of a column of the query around.
@@ -61,9 +61,9 @@ struct Test<'q> {
 
 /// A subquery, bound.
 struct Subquery {
-    /// The values it selects, then columns that only `conditions` name.
     relation: Arc<Relation>,
-    values: usize,
+    /// What it selects, over `relation`.
+    values: Vec<Typed>,
     /// What ties it to the query around.
     conditions: Vec<Expr>,
     shape: Shape,
@@ -73,13 +73,23 @@ struct Subquery {
 enum Shape {
     /// Any number of rows.
     Rows,
-    /// An aggregate without GROUP BY: one row.
+    /// An aggregate without GROUP BY and HAVING: one row.
     One,
+    /// The same with HAVING: one or none.
+    OneAtMost,
     /// The same, but for each row of the query around: none where there is nothing to aggregate.
-    OneEach {
-        /// The aggregate of nothing is NULL.
-        null_if_none: bool,
-    },
+    OneEach(OfNothing),
+}
+
+/// What an aggregate without GROUP BY gives where there is nothing to aggregate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OfNothing {
+    /// NULL, with or without HAVING.
+    Null,
+    /// What its values give of NULL.
+    Value,
+    /// A row or none: HAVING would have to know.
+    Unknown,
 }
 
 impl Session<'_> {
@@ -130,6 +140,7 @@ impl Session<'_> {
     ) -> Bound<()> {
         let filter = ExprBinder::new(scope, self.zone).condition(condition, "WHERE")?;
         let (outer, own): (Vec<_>, Vec<_>) = join::conjuncts(filter).into_iter().partition(names_outer);
+        outer.iter().try_for_each(|condition| refuse_unclear(condition, at))?;
         correlated.extend(outer);
         if let Some(filter) = own.into_iter().reduce(|a, b| binary(a, Operator::And, b)) {
             scope.relation = join::selected(&scope.relation, filter, at)?;
@@ -142,24 +153,38 @@ impl Session<'_> {
         let Test { operands, query, negated, at } = test;
         let subquery = self.subquery(ctes, query, &scope).map_err(|fault| fault.or_at(*at))?;
         let exists = operands.is_empty();
-        let refused = match subquery.shape {
-            Shape::Rows => false,
+        let always = match subquery.shape {
+            Shape::Rows | Shape::OneAtMost => false,
             Shape::One => exists,
-            Shape::OneEach { .. } => true,
+            Shape::OneEach(OfNothing::Null) if !exists && !*negated => false,
+            Shape::OneEach(_) if exists && !has_having(query) => true,
+            Shape::OneEach(_) => {
+                return Err(Fault::unsupported(*at, "IN or EXISTS of this aggregate without GROUP BY")
+                    .hint("compare with the aggregate: x = (SELECT MAX(y) FROM t)"));
+            }
         };
-        if refused {
-            return Err(Fault::unsupported(*at, "IN or EXISTS of an aggregate without GROUP BY")
-                .hint("compare with the aggregate: x = (SELECT MAX(y) FROM t)"));
+        if always {
+            // There is a row, whatever is aggregated.
+            let filter = literal(ScalarValue::Boolean(Some(!*negated)));
+            let relation = Relation::filtered(&scope.relation, filter);
+            return Ok(if *negated { Scope { relation, ..scope } } else { scope });
         }
         let kind = if *negated { JoinKind::Anti } else { JoinKind::Semi };
         let nothing = subquery.conditions.is_empty() && exists;
-        let subquery = if nothing { subquery.as_constant() } else { subquery };
+        let mut subquery = if nothing { subquery.as_constant() } else { subquery };
+        if subquery.conditions.iter().any(makes_flink_join_values) {
+            if *negated && !exists {
+                return Err(Fault::unsupported(*at, "NOT IN of a subquery tied to the query around by OR")
+                    .hint("tie it by conditions combined with AND"));
+            }
+            subquery.demand_outer();
+        }
         let (right, mut conditions, values) = subquery.beside(&scope.relation);
         if !exists && operands.len() != values.len() {
             let message = format!("IN of {} values and {} columns", operands.len(), values.len());
             return Err(Fault::new(*at, message));
         }
-        for (operand, value) in operands.iter().zip(values) {
+        for (operand, value) in operands.iter().zip(values).filter(|_| !exists) {
             let operand = ExprBinder::new(&scope, self.zone).bind(operand)?;
             if names_outer(&operand.expr) {
                 return Err(Fault::unsupported(*at, "IN of a column of the query around"));
@@ -190,6 +215,9 @@ impl Session<'_> {
         let at = query.span().start;
         let subquery = self.subquery(ctes, &query, &scope)?;
         subquery.check_scalar(at)?;
+        let null_if_none =
+            matches!(subquery.shape, Shape::One | Shape::OneAtMost | Shape::OneEach(OfNothing::Null));
+        let kind = if null_if_none { kind } else { JoinKind::Left };
         let (right, conditions, values) = subquery.beside(&scope.relation);
         let mut scope = scope;
         scope.relation = join::on(&scope.relation, &right, kind, conditions, at)?;
@@ -218,10 +246,10 @@ impl Session<'_> {
             let at = query.span().start;
             let subquery = self.subquery(ctes, &query, &Scope::new(Arc::new(query::one_row()), None))?;
             subquery.check_scalar(at)?;
-            let (value, ty) = (format!("$above{}", rows.len()), subquery.relation.columns[0].ty.clone());
-            let from = named(&subquery.relation.columns[0].name);
-            rows.push(Relation::calc(&subquery.relation, None, vec![(value.clone(), from, ty.clone())]));
-            scope.nesting.scalars.push((query, Typed { expr: named(&value), ty, at }));
+            let name = format!("$above{}", rows.len());
+            let Typed { expr, ty, .. } = subquery.values[0].clone();
+            rows.push(Relation::calc(&subquery.relation, None, vec![(name.clone(), expr, ty.clone())]));
+            scope.nesting.scalars.push((query, Typed { expr: named(&name), ty, at }));
         }
         for syntax in syntaxes {
             if let Some(at) = scalar_in_aggregate(syntax) {
@@ -234,9 +262,7 @@ impl Session<'_> {
 
     fn subquery(&self, ctes: &Ctes, query: &Query, outer: &Scope) -> Bound<Subquery> {
         let Some(select) = plain_select(query) else {
-            let relation = self.query(ctes, query)?;
-            let values = relation.columns.len();
-            return Ok(Subquery { relation, values, conditions: Vec::new(), shape: Shape::Rows });
+            return Ok(Subquery::all_of(self.query(ctes, query)?, Shape::Rows));
         };
         let at = select.select_token.0.span.start;
         let mut scope = self.from(ctes, select, at)?;
@@ -247,11 +273,13 @@ impl Session<'_> {
             (scope, conditions) = self.restricted(ctes, scope, condition, at)?;
         }
         scope.nesting.outer = None;
-        let global = is_global(select);
         if conditions.is_empty() {
-            let relation = self.projected(ctes, scope, select, at)?;
-            let shape = if global { Shape::One } else { Shape::Rows };
-            return Ok(Subquery { values: relation.columns.len(), relation, conditions, shape });
+            let shape = match (is_global(select), &select.having) {
+                (false, _) => Shape::Rows,
+                (true, None) => Shape::One,
+                (true, Some(_)) => Shape::OneAtMost,
+            };
+            return Ok(Subquery::all_of(self.projected(ctes, scope, select, at)?, shape));
         }
         if query::is_aggregated(select) {
             self.correlated_aggregate(&scope, select, conditions, at)
@@ -274,7 +302,7 @@ impl Session<'_> {
         for item in items {
             columns.push(self.output(&mut ExprBinder::new(&scope, self.zone), item)?);
         }
-        let values = columns.len();
+        let selected = columns.len();
         let mut tied: Vec<String> = Vec::new();
         for name in conditions.iter().flat_map(Expr::column_refs).map(|column| &column.name) {
             if !name.starts_with(OUTER) && !tied.contains(name) {
@@ -286,10 +314,12 @@ impl Session<'_> {
             columns.push((name.clone(), named(name), ty.unwrap_or(SqlType::Null)));
         }
         let relation = Relation::calc(&scope.relation, None, columns);
-        let place = |name: &str| tied.iter().position(|tied| tied == name).map(|index| index + values);
+        let place = |name: &str| tied.iter().position(|tied| tied == name).map(|index| index + selected);
         let renamed = |name: &str| place(name).map(|place| named(&relation.columns[place].name));
         let conditions = conditions.into_iter().map(|condition| replaced(condition, renamed)).collect();
-        Ok(Subquery { relation, values, conditions, shape: Shape::Rows })
+        let Subquery { relation, mut values, shape, .. } = Subquery::all_of(relation, Shape::Rows);
+        values.truncate(selected);
+        Ok(Subquery { relation, values, conditions, shape })
     }
 
     /// An aggregation is done for each value that the query around may ask for: what its columns must equal are
@@ -302,8 +332,19 @@ impl Session<'_> {
         at: Location,
     ) -> Bound<Subquery> {
         let items = self.expand(scope, &select.projection, at)?;
-        let mut keys = self.group_keys(scope, &select.group_by, at)?.unwrap_or_default();
-        let mut pairs = Vec::with_capacity(conditions.len());
+        let keys = self.group_keys(scope, &select.group_by, at)?.unwrap_or_default();
+        let mut grouping = Grouping::new(keys);
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);
+        }
+        let having = match &select.having {
+            None => None,
+            Some(condition) => {
+                Some(ExprBinder::grouped(scope, self.zone, &mut grouping).condition(condition, "HAVING")?)
+            }
+        };
+        let mut tied = Vec::with_capacity(conditions.len());
         for condition in conditions {
             let (own, outer) = equality(&condition).ok_or_else(|| {
                 Fault::unsupported(at, "an aggregate tied to the query around by more than equal columns")
@@ -314,35 +355,30 @@ impl Session<'_> {
                 Fault::unsupported(at, "an aggregate tied to the query around by an expression")
                     .hint("tie it by a column: compute the expression in a derived table in FROM")
             })?;
-            keys.push(Typed { expr: own.clone(), ty: scope.relation.columns[index].ty.clone(), at });
-            pairs.push((own, outer));
+            let ty = scope.relation.columns[index].ty.clone();
+            let key = grouping.add_key(Typed { expr: own, ty, at });
+            tied.push(binary(named(&key), Operator::Eq, outer));
         }
-        let mut grouping = Grouping::new(keys);
-        let mut columns = Vec::with_capacity(items.len() + pairs.len());
-        for item in items {
-            columns.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);
-        }
-        let having = match &select.having {
-            None => None,
-            Some(condition) => {
-                Some(ExprBinder::grouped(scope, self.zone, &mut grouping).condition(condition, "HAVING")?)
-            }
+        let global = is_global(select);
+        let shape = match (global, is_null_of_nothing(select), &having) {
+            (false, ..) => Shape::Rows,
+            (true, true, _) => Shape::OneEach(OfNothing::Null),
+            (true, false, None) => Shape::OneEach(OfNothing::Value),
+            (true, false, Some(_)) => Shape::OneEach(OfNothing::Unknown),
         };
-        let values = columns.len();
-        for (number, (own, _)) in pairs.iter().enumerate() {
-            let index = column_name(own).and_then(|name| scope.relation.index(name)).unwrap_or_default();
-            let key = grouping.key_column(own).map_or_else(|| own.clone(), named);
-            columns.push((format!("$tied{number}"), key, scope.relation.columns[index].ty.clone()));
-        }
-        let relation = Relation::calc(&grouping.build(&scope.relation, self.zone, at)?, having, columns);
-        let tied = relation.columns[values..].iter().zip(pairs);
-        let conditions =
-            tied.map(|(column, (_, outer))| binary(named(&column.name), Operator::Eq, outer)).collect();
-        let shape = match is_global(select) {
-            true => Shape::OneEach { null_if_none: is_null_of_nothing(select) },
-            false => Shape::Rows,
+        let counts = grouping.counts();
+        let relation = grouping.build(&scope.relation, self.zone, at)?;
+        let relation = having.map_or_else(|| Arc::clone(&relation), |on| Relation::filtered(&relation, on));
+        // Where there is no row there was nothing to count.
+        let counted = |name: &str| {
+            (global && counts.iter().any(|count| count == name)).then(|| {
+                let none = literal(ScalarValue::Int64(Some(0)));
+                case(vec![(Expr::IsNotNull(Box::new(named(name))), named(name))], Some(none))
+            })
         };
-        Ok(Subquery { relation, values, conditions, shape })
+        let values =
+            values.into_iter().map(|(_, expr, ty)| Typed { expr: replaced(expr, counted), ty, at }).collect();
+        Ok(Subquery { relation, values, conditions: tied, shape })
     }
 }
 
@@ -356,11 +392,28 @@ pub(super) fn above(
 }
 
 impl Subquery {
+    fn all_of(relation: Arc<Relation>, shape: Shape) -> Self {
+        let nowhere = Location { line: 0, column: 0 };
+        let value = |column: &Column| Typed { expr: named(&column.name), ty: column.ty.clone(), at: nowhere };
+        let values = relation.columns.iter().map(value).collect();
+        Self { relation, values, conditions: Vec::new(), shape }
+    }
+
+    /// Pairs no row of the query around in which a column is NULL that the conditions name.
+    fn demand_outer(&mut self) {
+        let mut outer: Vec<String> = Vec::new();
+        for column in self.conditions.iter().flat_map(Expr::column_refs) {
+            if column.name.starts_with(OUTER) && !outer.contains(&column.name) {
+                outer.push(column.name.clone());
+            }
+        }
+        self.conditions.extend(outer.iter().map(|name| Expr::IsNotNull(Box::new(named(name)))));
+    }
+
     /// One column that is always the same: all that EXISTS wants to know.
     fn as_constant(&self) -> Self {
         let row = ("$row".to_owned(), literal(ScalarValue::Boolean(Some(true))), SqlType::Boolean);
-        let relation = Relation::calc(&self.relation, None, vec![row]);
-        Self { relation, values: 1, conditions: Vec::new(), shape: self.shape }
+        Self::all_of(Relation::calc(&self.relation, None, vec![row]), self.shape)
     }
 
     /// Its rows, its conditions and its values, in names that `left` has not.
@@ -374,29 +427,23 @@ impl Subquery {
         let conditions: Vec<Expr> =
             self.conditions.iter().cloned().map(|condition| replaced(condition, renamed)).collect();
         let right = join::with_names(&self.relation, &names);
-        let nowhere = Location { line: 0, column: 0 };
-        let values = right.columns[..self.values].iter();
-        let values =
-            values.map(|column| Typed { expr: named(&column.name), ty: column.ty.clone(), at: nowhere });
-        let values = values.collect();
+        let values = self.values.iter().cloned();
+        let values = values.map(|value| Typed { expr: replaced(value.expr, renamed), ..value }).collect();
         (right, conditions, values)
     }
 
     /// Whether it stands for one value.
     fn check_scalar(&self, at: Location) -> Bound<()> {
-        if self.values != 1 {
-            return Err(Fault::new(
-                at,
-                format!("a subquery of {} columns as a value: expected 1", self.values),
-            ));
+        if self.values.len() != 1 {
+            let message = format!("a subquery of {} columns as a value: expected 1", self.values.len());
+            return Err(Fault::new(at, message));
         }
         match self.shape {
-            Shape::One | Shape::OneEach { null_if_none: true } => Ok(()),
-            Shape::OneEach { null_if_none: false } => Err(Fault::unsupported(
-                at,
-                "COUNT, or an expression of aggregates, in a subquery tied to the query around",
-            )
-            .hint("LEFT JOIN the grouped subquery and use COALESCE")),
+            Shape::One | Shape::OneAtMost | Shape::OneEach(OfNothing::Null | OfNothing::Value) => Ok(()),
+            Shape::OneEach(OfNothing::Unknown) => {
+                Err(Fault::unsupported(at, "HAVING in this subquery tied to the query around")
+                    .hint("LEFT JOIN the grouped subquery and use COALESCE"))
+            }
             Shape::Rows => Err(Fault::unsupported(at, "a subquery of several rows as a value")
                 .hint("aggregate to one row: (SELECT MAX(x) FROM t)")),
         }
@@ -568,6 +615,55 @@ impl Visitor for Finder {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn has_having(query: &Query) -> bool {
+    matches!(query.body.as_ref(), SetExpr::Select(select) if select.having.is_some())
+}
+
+/// Conditions with OR make Flink join the subquery with the distinct values of the columns it names of the query
+/// around, and those with the query around by `=`: rows with NULL among them find no partner.
+fn makes_flink_join_values(condition: &Expr) -> bool {
+    matches!(condition, Expr::BinaryExpr(BinaryExpr { op: Operator::Or | Operator::IsNotDistinctFrom, .. }))
+        && names_outer(condition)
+}
+
+/// Conditions of which we do not know whether Flink makes the same of them.
+fn refuse_unclear(condition: &Expr, at: Location) -> Bound<()> {
+    let refused = match condition {
+        Expr::BinaryExpr(BinaryExpr { op: Operator::Or | Operator::IsNotDistinctFrom, left, right }) => {
+            has_logic(left) || has_logic(right)
+        }
+        Expr::BinaryExpr(BinaryExpr { op: Operator::IsDistinctFrom, .. }) | Expr::Case(_) => true,
+        Expr::IsNull(inner) | Expr::IsNotNull(inner) => column_name(inner).is_none(),
+        other => has_logic(other),
+    };
+    if refused {
+        return Err(Fault::unsupported(at, "this condition between a subquery and the query around")
+            .hint("combine comparisons with AND"));
+    }
+    Ok(())
+}
+
+/// Whether a condition stands within, other than ANDs and ORs of comparisons.
+fn has_logic(expr: &Expr) -> bool {
+    let found = expr.exists(|node| {
+        Ok(matches!(
+            node,
+            Expr::Not(_)
+                | Expr::IsTrue(_)
+                | Expr::IsNotTrue(_)
+                | Expr::IsFalse(_)
+                | Expr::IsNotFalse(_)
+                | Expr::IsUnknown(_)
+                | Expr::IsNotUnknown(_)
+                | Expr::BinaryExpr(BinaryExpr {
+                    op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom,
+                    ..
+                })
+        ))
+    });
+    found.unwrap_or(true)
 }
 
 fn names_outer(expr: &Expr) -> bool {
