@@ -309,6 +309,14 @@ impl Grouping {
         calls.map(|(index, _)| call_name(index)).collect()
     }
 
+    /// Whether a call gives a collection: of nothing it is empty.
+    pub(crate) fn collects(&self) -> bool {
+        let collects = |call: &BoundCall| {
+            matches!(call.function, AggregateFunction::Collect | AggregateFunction::ArrayAgg)
+        };
+        self.calls.iter().any(collects)
+    }
+
     /// The result's column of a call.
     pub(crate) fn add_call(&mut self, call: BoundCall, at: Location) -> Typed {
         let same = |known: &BoundCall| {

@@ -88,7 +88,7 @@ enum OfNothing {
     Null,
     /// What its values give of NULL.
     Value,
-    /// A row or none: HAVING would have to know.
+    /// We do not know; or none, for HAVING decides.
     Unknown,
 }
 
@@ -363,8 +363,8 @@ impl Session<'_> {
         let shape = match (global, is_null_of_nothing(select), &having) {
             (false, ..) => Shape::Rows,
             (true, true, _) => Shape::OneEach(OfNothing::Null),
-            (true, false, None) => Shape::OneEach(OfNothing::Value),
-            (true, false, Some(_)) => Shape::OneEach(OfNothing::Unknown),
+            (true, false, None) if !grouping.collects() => Shape::OneEach(OfNothing::Value),
+            (true, false, _) => Shape::OneEach(OfNothing::Unknown),
         };
         let counts = grouping.counts();
         let relation = grouping.build(&scope.relation, self.zone, at)?;
@@ -441,7 +441,7 @@ impl Subquery {
         match self.shape {
             Shape::One | Shape::OneAtMost | Shape::OneEach(OfNothing::Null | OfNothing::Value) => Ok(()),
             Shape::OneEach(OfNothing::Unknown) => {
-                Err(Fault::unsupported(at, "HAVING in this subquery tied to the query around")
+                Err(Fault::unsupported(at, "this aggregate in a subquery tied to the query around")
                     .hint("LEFT JOIN the grouped subquery and use COALESCE"))
             }
             Shape::Rows => Err(Fault::unsupported(at, "a subquery of several rows as a value")
@@ -636,6 +636,10 @@ fn refuse_unclear(condition: &Expr, at: Location) -> Bound<()> {
         }
         Expr::BinaryExpr(BinaryExpr { op: Operator::IsDistinctFrom, .. }) | Expr::Case(_) => true,
         Expr::IsNull(inner) | Expr::IsNotNull(inner) => column_name(inner).is_none(),
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::BinaryExpr(BinaryExpr { op: Operator::And | Operator::Or, .. }) => true,
+            inner => has_logic(inner),
+        },
         other => has_logic(other),
     };
     if refused {
