@@ -16,7 +16,7 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, GroupAggregate, Join, Place, Sink, Union, Unnest, WindowAggregate, WindowTable,
+    Calc, GroupAggregate, IntervalJoin, Join, Place, Sink, Union, Unnest, WindowAggregate, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -109,7 +109,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     let inputs = match &node.spec {
         OperatorSpec::Source(_) => 0..=0,
         OperatorSpec::Union => 1..=usize::MAX,
-        OperatorSpec::Join(_) => 2..=2,
+        OperatorSpec::Join(_) | OperatorSpec::IntervalJoin(_) => 2..=2,
         _ => 1..=1,
     };
     if !inputs.contains(&node.inputs.len()) || node.inputs.iter().any(|edge| edge.from >= id) {
@@ -135,6 +135,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         OperatorSpec::WindowAggregate(spec) => vec![&spec.keys],
         OperatorSpec::GroupAggregate(spec) => vec![&spec.keys],
         OperatorSpec::Join(spec) => vec![&spec.left_keys, &spec.right_keys],
+        OperatorSpec::IntervalJoin(spec) => vec![&spec.join.left_keys, &spec.join.right_keys],
         _ => return Ok(()),
     };
     // State is addressed by the hash of the keys: rows must come to the shard that owns it.
@@ -319,6 +320,11 @@ impl Builder<'_> {
         let node = &self.plan.nodes[id];
         let from = node.inputs.first().map(|edge| &self.plan.nodes[edge.from]);
         let from = from.ok_or_else(|| JobError::Plan(format!("{}: no input", node.title)))?;
+        let sides = || {
+            let side = |input: usize| node.inputs.get(input).map(|edge| &self.plan.nodes[edge.from].schema);
+            let both = side(0).zip(side(1));
+            both.ok_or_else(|| JobError::Plan(format!("{}: a join of one input", node.title)))
+        };
         Ok(match &node.spec {
             OperatorSpec::Source(_) => {
                 return Err(JobError::Plan(format!("{}: a source with inputs", node.title)));
@@ -335,8 +341,12 @@ impl Builder<'_> {
                 Box::new(GroupAggregate::new(place, &from.schema, spec, retract)?)
             }
             OperatorSpec::Join(spec) => {
-                let [left, right] = [0, 1].map(|input| &self.plan.nodes[node.inputs[input].from].schema);
+                let (left, right) = sides()?;
                 Box::new(Join::new(place, left, right, spec)?)
+            }
+            OperatorSpec::IntervalJoin(spec) => {
+                let (left, right) = sides()?;
+                Box::new(IntervalJoin::new(place, left, right, spec)?)
             }
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;

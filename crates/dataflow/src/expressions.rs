@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, SchemaRef, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -171,6 +172,28 @@ pub(crate) fn event_times(column: &ArrayRef) -> Option<PrimitiveArray<TimestampM
         }
     };
     Some(times)
+}
+
+/// The event time of each row, ms.
+///
+/// # Errors
+/// If one is NULL.
+pub(crate) fn row_times(
+    rows: &RecordBatch,
+    column: usize,
+    operator: &str,
+) -> Result<ScalarBuffer<EventTime>, JobError> {
+    let Some(times) = rows.columns().get(column).and_then(event_times) else {
+        return Err(JobError::Plan(format!("{operator}: column {column} is not a timestamp")));
+    };
+    if let Some(row) = times.nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
+        let name = rows.schema_ref().field(column).name().clone();
+        let message = format!(
+            "event time {name} is NULL in row {row} of a batch, expected a timestamp: filter such rows"
+        );
+        return Err(JobError::Evaluation { operator: operator.to_owned(), message });
+    }
+    Ok(times.values().clone())
 }
 
 /// Event times as a column of `data_type`.

@@ -232,6 +232,7 @@ impl File<'_> {
         check_options(&table, &table.options, Usage::Write, name.at)?;
         let query = self.session.top_query(&insert.query)?;
         let relation = write_to(&table, &query, &insert.columns, name, self.session.zone)?;
+        check_event_time(&relation, name)?;
         let connector = table.options.get("connector").map_or("", String::as_str);
         let takes_updates = matches!(connector, "print" | "blackhole" | "checksum");
         if query.updating && !takes_updates {
@@ -529,6 +530,19 @@ fn derived_key(query: &Relation, at: Location) -> Bound<Vec<usize>> {
         }
         fault.hint("select the GROUP BY columns (with window_start for windows), or declare CREATE MATERIALIZED TABLE t (PRIMARY KEY (...) NOT ENFORCED) AS ...: later rows then replace earlier ones")
     })
+}
+
+/// Rows that are written have one event time.
+fn check_event_time(relation: &Relation, table: &Name) -> Bound<()> {
+    let times = relation.columns.iter().filter(|column| column.rowtime).map(|column| column.name.as_str());
+    match times.collect::<Vec<_>>().as_slice() {
+        [] | [_] => Ok(()),
+        several => Err(Fault::new(
+            table.at,
+            format!("several event times ({}) for table {}", several.join(", "), table.value),
+        )
+        .hint("CAST all but one to TIMESTAMP(3)")),
+    }
 }
 
 /// Rows that change must find their earlier version by the key.

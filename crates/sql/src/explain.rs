@@ -86,6 +86,14 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("GroupAggregate by [{}] calls [{}]", names(&spec.keys), calls(&spec.calls, &name))
         }
         OperatorSpec::Join(spec) => join_text(plan, node, spec),
+        OperatorSpec::IntervalJoin(spec) => {
+            let time = |input: usize, column: usize| {
+                plan.nodes[node.inputs[input].from].schema.field(column).name().clone()
+            };
+            let (left, right) = (time(0, spec.left_time), time(1, spec.right_time));
+            let bounds = format!("{left} - {right} in {}..={} ms", spec.lower_ms, spec.upper_ms);
+            format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
+        }
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()

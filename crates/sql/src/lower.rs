@@ -1,6 +1,8 @@
 //! From bound relations to a [`StreamPlan`]: only the columns that are needed, projections merged,
 //! equal parts shared, exchanges put in.
 
+mod time_join;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -148,6 +150,7 @@ impl Lowering {
                 with(Node::GroupAggregate { input, keys: keys.clone(), calls: calls.clone() }, &|_| true)
             }
             Node::Join { .. } => self.prune_join(relation, needed),
+            Node::TimeJoin(join) => self.prune_time_join(relation, join, needed),
         }
     }
 
@@ -282,6 +285,7 @@ impl Lowering {
             Node::Join { left, right, kind, keys, residual } => {
                 self.join(relation, [left, right], (*kind, keys, residual.as_ref()))
             }
+            Node::TimeJoin(join) => self.time_join(relation, join),
             Node::GroupAggregate { input, keys, calls } => {
                 let from = self.relation(input);
                 let schema = self.schema(from);

@@ -92,6 +92,32 @@ pub(crate) enum Node {
         keys: Vec<JoinKey>,
         residual: Option<Expr>,
     },
+    TimeJoin(TimeJoin),
+}
+
+/// A join that forgets rows as time goes on. Its columns are those of left, then those of right, each name once.
+#[derive(Debug)]
+pub(crate) struct TimeJoin {
+    pub(crate) left: Arc<Relation>,
+    pub(crate) right: Arc<Relation>,
+    pub(crate) kind: JoinKind,
+    pub(crate) keys: Vec<JoinKey>,
+    pub(crate) residual: Option<Expr>,
+    pub(crate) over: Over,
+}
+
+/// What of time a join is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Over {
+    /// `lower_ms <= left - right <= upper_ms`; columns of event time.
+    Interval {
+        left: String,
+        right: String,
+        lower_ms: i64,
+        upper_ms: i64,
+        /// As they were written.
+        conditions: Vec<Expr>,
+    },
 }
 
 /// Two columns that must be equal.

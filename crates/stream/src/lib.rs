@@ -27,8 +27,8 @@ pub use options::{
     CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, connector_options, format_options,
 };
 pub use plan::{
-    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec,
-    NodeId, OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
-    WindowAggregateSpec, WindowColumn, WindowSpec,
+    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,
+    JoinKind, JoinSpec, NodeId, OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec,
+    StreamPlan, UnnestSpec, WindowAggregateSpec, WindowColumn, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

@@ -94,6 +94,8 @@ pub enum OperatorSpec {
     GroupAggregate(GroupAggregateSpec),
     /// Pairs the rows of two inputs for ever; inputs: left, right.
     Join(JoinSpec),
+    /// Pairs rows whose event times are near each other; inputs: left, right, both of inserts only.
+    IntervalJoin(IntervalJoinSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }
@@ -203,6 +205,21 @@ pub struct JoinSpec {
     pub null_safe: Vec<bool>,
     /// The rest of the condition, over the columns of left, then those of right: no two have one name.
     pub residual: Option<Expr>,
+}
+
+/// A join in which `lower_ms <= left time - right time <= upper_ms` besides what `join` says.
+#[derive(Clone, Debug)]
+pub struct IntervalJoinSpec {
+    /// Kind, keys and the rest of the condition.
+    pub join: JoinSpec,
+    /// The event time in the left input's schema.
+    pub left_time: usize,
+    /// The event time in the right input's schema.
+    pub right_time: usize,
+    /// Inclusive; may be negative.
+    pub lower_ms: i64,
+    /// Inclusive; below `lower_ms`: no two rows match.
+    pub upper_ms: i64,
 }
 
 /// Which rows of a join come out without partner.

@@ -6,24 +6,19 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::{Schema, SchemaRef};
 use highwater_env::KeyGroup;
 use highwater_state::{
-    Cursor, EncodedKeys, KeyCodec, KeyedMap, OperatorSnapshot, RestoredState, Slot, StateError, hash_bytes,
+    Cursor, EncodedKeys, KeyedMap, OperatorSnapshot, RestoredState, Slot, StateError, hash_bytes,
 };
 use highwater_stream::{ChangeBatch, EventTime, JoinKind, JoinSpec, RowKind, WATERMARK_NONE};
 
 use super::Place;
+use super::joined_rows::{PAIRS_MAX, ROWS_MAX, Side, side_by_side, side_key};
 use crate::JobError;
-use crate::expressions::{Compiled, record_batch};
+use crate::expressions::Compiled;
 use crate::operator::{Operator, Output, Progress};
-
-/// Rows a call looks at: with frequent keys it takes few of them.
-const ROWS_MAX: usize = 1024;
-/// A call stops behind the row with which its candidate pairs reach this number.
-const PAIRS_MAX: usize = 16 << 10;
 
 /// Joins each row with the rows of the other side that have the same key, and takes pairs back when a row goes.
 ///
@@ -47,18 +42,8 @@ pub(crate) struct Join {
     /// A batch that was not taken to its end: its input, and the first row that is still to come.
     pending: Option<(usize, ChangeBatch, usize)>,
     watermark: EventTime,
-}
-
-/// One input.
-struct Side {
-    schema: SchemaRef,
-    keys: Vec<usize>,
-    /// Per key: NULL equals NULL.
-    null_safe: Vec<bool>,
-    /// Its rows come out even without partner.
-    kept: bool,
-    key_codec: KeyCodec,
-    row_codec: KeyCodec,
+    /// Space for a key in the map.
+    name: Vec<u8>,
 }
 
 /// How often a row is there, and how many rows of the other side match it.
@@ -118,23 +103,6 @@ impl Join {
         right: &SchemaRef,
         spec: &JoinSpec,
     ) -> Result<Self, JobError> {
-        let side = |schema: &SchemaRef, keys: &[usize], kept: bool| -> Result<Side, JobError> {
-            let codec = |columns: &mut dyn Iterator<Item = usize>, what: &str| {
-                let types = columns.map(|column| schema.field(column).data_type().clone()).collect();
-                KeyCodec::new(types).map_err(|e| JobError::Unsupported {
-                    operator: place.title.clone(),
-                    message: format!("as {what} of a join: {e}"),
-                })
-            };
-            Ok(Side {
-                schema: SchemaRef::clone(schema),
-                keys: keys.to_vec(),
-                null_safe: spec.null_safe.clone(),
-                kept,
-                key_codec: codec(&mut keys.iter().copied(), "key")?,
-                row_codec: codec(&mut (0..schema.fields().len()), "row")?,
-            })
-        };
         let residual = spec.residual.as_ref();
         let pairs = match spec.kind.is_left_only() {
             true => {
@@ -144,14 +112,12 @@ impl Join {
         };
         Ok(Self {
             kind: spec.kind,
-            sides: [
-                side(left, &spec.left_keys, spec.kind.keeps_left())?,
-                side(right, &spec.right_keys, spec.kind.keeps_right())?,
-            ],
+            sides: Side::both(place, [left, right], spec)?,
             state: KeyedMap::default(),
             residual: residual.map(|on| Compiled::new(on, &pairs, &place.title)).transpose()?,
             pending: None,
             watermark: WATERMARK_NONE,
+            name: Vec::new(),
             place: place.clone(),
             pairs,
         })
@@ -171,7 +137,7 @@ impl Join {
     ) -> Result<Progress, JobError> {
         let rest = batch.slice(start, ROWS_MAX.min(batch.len() - start));
         let side = &self.sides[input];
-        let columns: Vec<ArrayRef> = side.keys.iter().map(|key| rest.rows.column(*key).clone()).collect();
+        let columns = side.key_columns(&rest.rows);
         let keys = side.key_codec.encode(&columns, rest.len(), None).map_err(|e| self.failed(e))?;
         let joinable = side.joinable(&columns, rest.len());
         let (mut candidates, taken) = self.candidates(1 - input, &keys, &joinable)?;
@@ -207,10 +173,11 @@ impl Join {
     ) -> Result<(Candidates, usize), JobError> {
         let mut candidates = Candidates::default();
         let mut known: HashMap<Slot, Vec<u32>> = HashMap::new();
-        let mut pairs = 0;
+        let (mut pairs, mut name) = (0, Vec::new());
         for (row, joinable) in joinable.iter().enumerate() {
             let key = keys.get(row);
-            let slot = self.state.find(hash_bytes(key), &side_key(other, key)).filter(|_| *joinable);
+            side_key(other, key, &mut name);
+            let slot = self.state.find(hash_bytes(key), &name).filter(|_| *joinable);
             let Some(slot) = slot else {
                 candidates.of_row.push(Vec::new());
                 continue;
@@ -317,7 +284,8 @@ impl Join {
         partners: u32,
     ) -> Result<bool, JobError> {
         let hash = hash_bytes(key);
-        let slot = self.state.slot(hash, KeyGroup::of_hash(hash), &side_key(input, key));
+        side_key(input, key, &mut self.name);
+        let slot = self.state.slot(hash, KeyGroup::of_hash(hash), &self.name);
         let known = self.state.get(slot, row).map(Counts::read).transpose().map_err(|e| self.failed(e))?;
         let rows = known.unwrap_or_default().rows;
         match (comes, rows) {
@@ -341,52 +309,11 @@ impl Join {
         (others, other_rows): (&[ArrayRef], &UInt32Array),
     ) -> Result<RecordBatch, JobError> {
         let title = &self.place.title;
-        let mut columns = self.gather(input, own.columns(), own_rows)?;
-        let mut other = self.gather(1 - input, others, other_rows)?;
-        if input == 0 {
-            columns.append(&mut other);
-        } else {
-            other.append(&mut columns);
-            columns = other;
-        }
-        record_batch(&self.pairs, columns, own_rows.len(), title)
+        let own = self.sides[input].gather(own.columns(), own_rows, title)?;
+        let other = self.sides[1 - input].gather(others, other_rows, title)?;
+        let (left, right) = if input == 0 { (own, other) } else { (other, own) };
+        side_by_side(&self.pairs, left, right, own_rows.len(), title)
     }
-
-    /// Rows of the side `side`; NULLs where there is none.
-    fn gather(
-        &self,
-        side: usize,
-        columns: &[ArrayRef],
-        rows: &UInt32Array,
-    ) -> Result<Vec<ArrayRef>, JobError> {
-        let column = |(column, field): (&ArrayRef, &arrow::datatypes::FieldRef)| match rows.null_count() {
-            // Nothing to take from, perhaps.
-            nulls if nulls == rows.len() => Ok(new_null_array(field.data_type(), rows.len())),
-            _ => take(column, rows, None).map_err(|e| JobError::Plan(format!("{}: {e}", self.place.title))),
-        };
-        columns.iter().zip(self.sides[side].schema.fields()).map(column).collect()
-    }
-}
-
-impl Side {
-    /// Per row: whether its key can equal another.
-    fn joinable(&self, keys: &[ArrayRef], rows: usize) -> Vec<bool> {
-        let demanded: Vec<&ArrayRef> = keys
-            .iter()
-            .zip(&self.null_safe)
-            .filter(|(_, null_safe)| !**null_safe)
-            .map(|(key, _)| key)
-            .collect();
-        (0..rows).map(|row| demanded.iter().all(|key| key.is_valid(row))).collect()
-    }
-}
-
-/// A key in the map of both sides.
-fn side_key(side: usize, key: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1 + key.len());
-    bytes.push(side as u8);
-    bytes.extend_from_slice(key);
-    bytes
 }
 
 fn indices(rows: &[Option<u32>]) -> UInt32Array {

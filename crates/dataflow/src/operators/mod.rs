@@ -2,7 +2,9 @@
 
 mod calc;
 mod group_aggregate;
+mod interval_join;
 mod join;
+mod joined_rows;
 mod sink;
 mod union;
 mod unnest;
@@ -11,6 +13,7 @@ mod window_table;
 
 pub(crate) use calc::Calc;
 pub(crate) use group_aggregate::GroupAggregate;
+pub(crate) use interval_join::IntervalJoin;
 pub(crate) use join::Join;
 pub(crate) use sink::Sink;
 pub(crate) use union::Union;

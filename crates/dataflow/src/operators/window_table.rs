@@ -1,11 +1,10 @@
 //! A window table function without aggregation.
 
-use arrow::array::Array;
 use highwater_stream::{ChangeBatch, WindowSpec};
 
 use super::Place;
 use crate::JobError;
-use crate::expressions::{event_times, record_batch, time_column};
+use crate::expressions::{record_batch, row_times, time_column};
 use crate::operator::{Operator, Output, Progress};
 use crate::windows::Windows;
 
@@ -55,17 +54,7 @@ pub(super) fn window_ends(
     time_column: usize,
     operator: &str,
 ) -> Result<Vec<i64>, JobError> {
-    let column = batch.rows.columns().get(time_column);
-    let Some(times) = column.and_then(event_times) else {
-        return Err(JobError::Plan(format!("{operator}: column {time_column} is not a timestamp")));
-    };
-    if let Some(row) = times.nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
-        let name = batch.rows.schema_ref().field(time_column).name().clone();
-        let message = format!(
-            "event time {name} is NULL in row {row} of a batch, expected a timestamp: filter such rows"
-        );
-        return Err(JobError::Evaluation { operator: operator.to_owned(), message });
-    }
+    let times = row_times(&batch.rows, time_column, operator)?;
     // Rows near each other in time fall into one window.
     let mut last = (i64::MAX, i64::MIN, 0);
     let end_of = |time: &i64| {
@@ -79,5 +68,5 @@ pub(super) fn window_ends(
         }
         last.2
     };
-    Ok(times.values().iter().map(end_of).collect())
+    Ok(times.iter().map(end_of).collect())
 }

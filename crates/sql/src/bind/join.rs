@@ -10,11 +10,11 @@ use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectNam
 use sqlparser::tokenizer::Location;
 
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session};
+use super::{Ctes, Session, time_join};
 use crate::error::{Bound, Fault};
 use crate::functions::compare::{binary, compare};
 use crate::functions::{Typed, is_fallible};
-use crate::relation::{Column, JoinKey, Node, Relation, column_name, named, unique};
+use crate::relation::{Column, JoinKey, Node, Over, Relation, TimeJoin, column_name, named, unique};
 
 impl Session<'_> {
     /// `left` joined with what follows it in FROM.
@@ -111,7 +111,7 @@ pub(super) fn product(left: Scope, right: Scope, kind: JoinKind) -> Scope {
     let names = [&left, &right].into_iter().flat_map(|scope| &scope.relation.columns);
     let names = unique(names.map(|column| column.name.clone()).collect());
     let (of_left, of_right) = names.split_at(left.relation.columns.len());
-    let relation = join(&left.relation, &with_names(&right.relation, of_right), kind, Vec::new(), None);
+    let relation = plain_join(&left.relation, &with_names(&right.relation, of_right), kind, Vec::new(), None);
     debug_assert!(of_left.iter().zip(&left.relation.columns).all(|(name, column)| *name == column.name));
     Scope {
         relation,
@@ -130,7 +130,7 @@ pub(super) fn on(
     conditions: Vec<Expr>,
     at: Location,
 ) -> Bound<Arc<Relation>> {
-    with_condition(&join(left, right, kind, Vec::new(), None), conditions, at)
+    with_condition(&plain_join(left, right, kind, Vec::new(), None), conditions, at)
 }
 
 pub(super) fn with_names(relation: &Arc<Relation>, names: &[String]) -> Arc<Relation> {
@@ -142,7 +142,8 @@ pub(super) fn with_names(relation: &Arc<Relation>, names: &[String]) -> Arc<Rela
     Relation::calc(relation, None, columns.collect())
 }
 
-fn join(
+/// A join that keeps all rows.
+pub(super) fn plain_join(
     left: &Arc<Relation>,
     right: &Arc<Relation>,
     kind: JoinKind,
@@ -152,7 +153,7 @@ fn join(
     let width = left.columns.len();
     // Rows come out when their partner comes: their times are no event time any more.
     let columns = left.columns.iter().chain(right.columns.iter().filter(|_| !kind.is_left_only()));
-    let columns = columns.map(|column| Column { rowtime: false, ..column.clone() }).collect();
+    let columns = columns.map(|column| Column { rowtime: false, window: None, ..column.clone() }).collect();
     let equal: HashSet<usize> = keys.iter().filter_map(|key| right.index(&key.right)).collect();
     let single = right.keys.iter().any(|key| key.iter().all(|column| equal.contains(column)));
     let unique_keys = match kind {
@@ -189,26 +190,66 @@ pub(super) fn with_condition(
     conditions: Vec<Expr>,
     at: Location,
 ) -> Bound<Arc<Relation>> {
-    let Node::Join { left, right, kind, keys, residual } = &relation.node else {
+    let Some(mut parts) = Parts::of(relation) else {
         return Ok(conditions
             .into_iter()
             .fold(Arc::clone(relation), |below, on| Relation::filtered(&below, on)));
     };
-    let (mut keys, mut residual) = (keys.clone(), residual.clone());
+    parts.conditions.extend(conditions);
+    let Parts { left, right, kind, conditions } = parts;
+    if let Some(join) = time_join::bind(&left, &right, kind, &conditions, at)? {
+        return Ok(join);
+    }
+    let (keys, residual) = split(&left, &right, conditions);
+    refuse_windows(&left, &right, &keys, at)?;
+    Ok(plain_join(&left, &right, kind, keys, residual))
+}
+
+/// A join as it was written.
+struct Parts {
+    left: Arc<Relation>,
+    right: Arc<Relation>,
+    kind: JoinKind,
+    conditions: Vec<Expr>,
+}
+
+impl Parts {
+    fn of(relation: &Relation) -> Option<Self> {
+        let (left, right, kind, keys, residual, over) = match &relation.node {
+            Node::Join { left, right, kind, keys, residual } => (left, right, *kind, keys, residual, None),
+            Node::TimeJoin(TimeJoin { left, right, kind, keys, residual, over }) => {
+                (left, right, *kind, keys, residual, Some(over))
+            }
+            _ => return None,
+        };
+        let equal = |key: &JoinKey| {
+            let op = if key.null_safe { Operator::IsNotDistinctFrom } else { Operator::Eq };
+            binary(named(&key.left), op, named(&key.right))
+        };
+        let mut conditions: Vec<Expr> = keys.iter().map(equal).collect();
+        conditions.extend(residual.iter().cloned().flat_map(conjuncts));
+        match over {
+            None => {}
+            Some(Over::Interval { conditions: bounds, .. }) => conditions.extend(bounds.iter().cloned()),
+        }
+        Some(Self { left: Arc::clone(left), right: Arc::clone(right), kind, conditions })
+    }
+}
+
+/// The conditions as pairs of columns that are equal, and the rest.
+pub(super) fn split(
+    left: &Relation,
+    right: &Relation,
+    conditions: Vec<Expr>,
+) -> (Vec<JoinKey>, Option<Expr>) {
+    let (mut keys, mut rest) = (Vec::new(), Vec::new());
     for condition in conditions {
         match key(left, right, &condition) {
             Some(key) => keys.push(key),
-            None => {
-                residual = Some(match residual {
-                    None => condition,
-                    Some(others) => binary(others, Operator::And, condition),
-                });
-            }
+            None => rest.push(condition),
         }
     }
-    refuse_interval(left, right, &keys, residual.as_ref(), at)?;
-    refuse_windows(left, right, &keys, at)?;
-    Ok(join(left, right, *kind, keys, residual))
+    (keys, rest.into_iter().reduce(|a, b| binary(a, Operator::And, b)))
 }
 
 /// The condition as `left column = right column`, if it is that and both have the same type.
@@ -226,51 +267,6 @@ fn key(left: &Relation, right: &Relation, condition: &Expr) -> Option<JoinKey> {
     alike.then(|| JoinKey { left: a.to_owned(), right: b.to_owned(), null_safe })
 }
 
-/// Conditions that bound the event times of both sides from below and above make a join over time, in which
-/// late rows are dropped. One bound alone makes none.
-fn refuse_interval(
-    left: &Relation,
-    right: &Relation,
-    keys: &[JoinKey],
-    residual: Option<&Expr>,
-    at: Location,
-) -> Bound<()> {
-    let rowtime =
-        |side: &Relation, name: &str| side.index(name).is_some_and(|index| side.columns[index].rowtime);
-    let times = |side: &Relation, expr: &Expr| {
-        let columns = expr.column_refs();
-        columns.iter().all(|column| side.index(&column.name).is_some())
-            && columns.iter().any(|column| rowtime(side, &column.name))
-    };
-    let equal = keys.iter().any(|key| rowtime(left, &key.left) && rowtime(right, &key.right));
-    let (mut below, mut above) = (equal, equal);
-    for condition in residual.cloned().map(conjuncts).unwrap_or_default() {
-        let Expr::BinaryExpr(BinaryExpr { left: a, op, right: b }) = &condition else { continue };
-        let swapped = times(right, a) && times(left, b);
-        let straight = times(left, a) && times(right, b);
-        if !(straight || swapped) {
-            continue;
-        }
-        below |= matches!(
-            (op, swapped),
-            (Operator::Eq, _)
-                | (Operator::Lt | Operator::LtEq, false)
-                | (Operator::Gt | Operator::GtEq, true)
-        );
-        above |= matches!(
-            (op, swapped),
-            (Operator::Eq, _)
-                | (Operator::Gt | Operator::GtEq, false)
-                | (Operator::Lt | Operator::LtEq, true)
-        );
-    }
-    if below && above {
-        return Err(Fault::unsupported(at, "an interval join (event times of both sides within bounds)")
-            .hint("CAST the times to TIMESTAMP(3) for a join that keeps all rows"));
-    }
-    Ok(())
-}
-
 /// Rows of two windows that are equal make a window join, in which late rows are dropped.
 fn refuse_windows(left: &Relation, right: &Relation, keys: &[JoinKey], at: Location) -> Bound<()> {
     let windowed = |side: &Relation, name: &str| {
@@ -286,9 +282,7 @@ fn refuse_windows(left: &Relation, right: &Relation, keys: &[JoinKey], at: Locat
 
 /// The relation with only the rows for which WHERE is true.
 pub(super) fn selected(relation: &Arc<Relation>, condition: Expr, at: Location) -> Bound<Arc<Relation>> {
-    let conditions = conjuncts(condition);
-    refuse_time_above(relation, &conditions, at)?;
-    filtered(relation, conditions, at)
+    filtered(relation, conjuncts(condition), at)
 }
 
 /// Flink may draw a condition on event times from above a join into it, which makes a join over time: refused
@@ -306,11 +300,10 @@ fn refuse_time_above(relation: &Relation, conditions: &[Expr], at: Location) -> 
 fn bounds_of_joins(relation: &Relation) -> usize {
     match &relation.node {
         Node::Calc { input, .. } => bounds_of_joins(input),
-        Node::Join { left, right, residual, .. } => {
-            let own = residual.as_ref().map_or(0, |residual| time_bounds(relation, residual));
-            own + bounds_of_joins(left) + bounds_of_joins(right)
-        }
-        _ => 0,
+        _ => Parts::of(relation).map_or(0, |Parts { left, right, conditions, .. }| {
+            let own: usize = conditions.iter().map(|condition| time_bounds(relation, condition)).sum();
+            own + bounds_of_joins(&left) + bounds_of_joins(&right)
+        }),
     }
 }
 
@@ -349,7 +342,7 @@ fn is_joined_time(relation: &Relation, name: &str) -> bool {
             .index(name)
             .and_then(|index| column_name(&columns[index]))
             .is_some_and(|name| is_joined_time(input, name)),
-        Node::Join { left, right, .. } => {
+        Node::Join { left, right, .. } | Node::TimeJoin(TimeJoin { left, right, .. }) => {
             [left, right].into_iter().any(|side| is_time(side, name) || is_joined_time(side, name))
         }
         _ => false,
@@ -371,27 +364,31 @@ fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bo
         && kind.is_left_only()
     {
         let (above, of_left): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_fallible);
-        let joined = join(&filtered(left, of_left, at)?, right, *kind, keys.clone(), residual.clone());
+        let joined = plain_join(&filtered(left, of_left, at)?, right, *kind, keys.clone(), residual.clone());
         let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
         return Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)));
     }
-    let Node::Join { left, right, kind: JoinKind::Inner, keys, residual } = &relation.node else {
+    let Some(Parts { left, right, conditions: on, .. }) =
+        Parts::of(relation).filter(|parts| parts.kind == JoinKind::Inner)
+    else {
+        refuse_time_above(relation, &conditions, at)?;
         let all = conditions.into_iter().reduce(|a, b| binary(a, Operator::And, b));
         return Ok(all.map_or_else(|| Arc::clone(relation), |all| Relation::filtered(relation, all)));
     };
     let (mut of_left, mut of_right, mut of_both, mut above) = (vec![], vec![], vec![], vec![]);
     for condition in conditions {
         let within = |side: &Relation| condition.column_refs().iter().all(|c| side.index(&c.name).is_some());
-        match (is_fallible(&condition), within(left), within(right)) {
+        match (is_fallible(&condition), within(&left), within(&right)) {
             (true, ..) => above.push(condition),
             (_, true, _) => of_left.push(condition),
             (_, _, true) => of_right.push(condition),
             _ => of_both.push(condition),
         }
     }
-    let (left, right) = (filtered(left, of_left, at)?, filtered(right, of_right, at)?);
-    let joined =
-        with_condition(&join(&left, &right, JoinKind::Inner, keys.clone(), residual.clone()), of_both, at)?;
+    let (left, right) = (filtered(&left, of_left, at)?, filtered(&right, of_right, at)?);
+    let joined = plain_join(&left, &right, JoinKind::Inner, Vec::new(), None);
+    let joined = with_condition(&joined, [on, of_both].concat(), at)?;
+    refuse_time_above(&joined, &above, at)?;
     let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
     Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)))
 }

@@ -8,6 +8,7 @@ mod join;
 pub(crate) mod query;
 mod subquery;
 pub(crate) mod table;
+mod time_join;
 mod unnest;
 pub(crate) mod window;
 

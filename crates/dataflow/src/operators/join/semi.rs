@@ -69,7 +69,7 @@ impl Join {
         }
         let columns = if input == 0 { rest.rows.columns() } else { others };
         let emitted = UInt32Array::from(emitted);
-        let columns = self.gather(0, columns, &emitted)?;
+        let columns = self.sides[0].gather(columns, &emitted, &self.place.title)?;
         let rows = record_batch(&self.place.schema, columns, emitted.len(), &self.place.title)?;
         out.batch(ChangeBatch::with_kinds(rows, kinds));
         Ok(())

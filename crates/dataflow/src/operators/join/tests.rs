@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array};
+use arrow::array::{Array, AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion_expr::{Expr, col};
+use highwater_state::KeyCodec;
 use highwater_stream::{JoinKind, Message};
 use proptest::prelude::*;
 
