@@ -178,7 +178,9 @@ impl Relation {
             | Node::WindowTable { input, .. }
             | Node::WindowAggregate { input, .. }
             | Node::GroupAggregate { input, .. } => vec![input],
-            Node::Join { left, right, .. } => vec![left, right],
+            Node::Join { left, right, .. } | Node::TimeJoin(TimeJoin { left, right, .. }) => {
+                vec![left, right]
+            }
             Node::Union { inputs } => inputs.iter().collect(),
         }
     }

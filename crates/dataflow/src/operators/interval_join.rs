@@ -337,7 +337,13 @@ impl IntervalJoin {
             let pool = if side == input { own } else { others };
             self.sides[side].gather_of([pool, &alone], &emitted.cells[side], &self.place.title)
         };
-        let batch = ChangeBatch::inserts(side_by_side(&self.place.schema, columns(0)?, columns(1)?, rows, &self.place.title)?);
+        let batch = ChangeBatch::inserts(side_by_side(
+            &self.place.schema,
+            columns(0)?,
+            columns(1)?,
+            rows,
+            &self.place.title,
+        )?);
         let moved = emitted.marks.last().is_some_and(|mark| *mark > self.last_said);
         out.batch(if moved { batch.with_watermarks(emitted.marks.into()) } else { batch });
         Ok(())

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Location;
 
 use crate::error::{Bound, Fault};
 use crate::functions::clock::reads_clock;
-use crate::relation::{Node, Relation};
+use crate::relation::{Node, Relation, TimeJoin};
 
 /// The current time of a row that is taken back is another than when it came: such a row would not be found.
 pub(crate) fn check(relation: &Arc<Relation>, at: Location) -> Bound<()> {
@@ -21,7 +21,9 @@ pub(crate) fn check(relation: &Arc<Relation>, at: Location) -> Bound<()> {
             Node::Calc { input, filter, columns } => {
                 input.updating && columns.iter().chain(filter).any(reads_clock)
             }
-            Node::Join { residual, .. } => residual.as_ref().is_some_and(reads_clock),
+            Node::Join { residual, .. } | Node::TimeJoin(TimeJoin { residual, .. }) => {
+                residual.as_ref().is_some_and(reads_clock)
+            }
             _ => false,
         };
         if reads {

@@ -153,7 +153,8 @@ pub(super) fn plain_join(
     let width = left.columns.len();
     // Rows come out when their partner comes: their times are no event time any more.
     let columns = left.columns.iter().chain(right.columns.iter().filter(|_| !kind.is_left_only()));
-    let columns = columns.map(|column| Column { rowtime: false, window: None, ..column.clone() }).collect();
+    let plain = |column: &Column| Column { rowtime: false, proctime: false, window: None, ..column.clone() };
+    let columns = columns.map(plain).collect();
     let equal: HashSet<usize> = keys.iter().filter_map(|key| right.index(&key.right)).collect();
     let single = right.keys.iter().any(|key| key.iter().all(|column| equal.contains(column)));
     let unique_keys = match kind {

@@ -56,6 +56,10 @@ pub(super) fn bind(
         )
         .hint(format!("write them as conditions of their own, with AND; or {REGULAR}")));
     }
+    if others.iter().any(|condition| compares_proctimes(left, right, condition)) {
+        return Err(Fault::unsupported(at, "a comparison of processing times of both sides of a join")
+            .hint("join on event times"));
+    }
     let Some(over) = interval(&predicates, at)? else { return Ok(None) };
     if left.updating || right.updating {
         return Err(Fault::new(
@@ -146,6 +150,15 @@ fn distance(expr: &Expr) -> Option<i64> {
         "minus[months]" => add_months(from, amount.checked_neg()?),
         _ => None,
     }
+}
+
+/// Whether the condition reads processing times of both sides: Flink may make an interval join of it.
+fn compares_proctimes(left: &Relation, right: &Relation, condition: &Expr) -> bool {
+    let columns = condition.column_refs();
+    [left, right].iter().all(|side| {
+        let is_time = |name: &str| side.index(name).is_some_and(|index| side.columns[index].proctime);
+        columns.iter().any(|column| is_time(&column.name))
+    })
 }
 
 /// Comparisons of event times of both sides below the top of the condition; an equality counts as two.
