@@ -5,7 +5,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use highwater_formats::{DecodeError, RecordDecoder};
-use highwater_stream::{ConnectorError, ErrorKind, Position, RejectedRecord, SourceBatch, SourceSpec};
+use highwater_stream::{
+    ConnectorError, ErrorKind, Position, RejectedRecord, RowKind, SourceBatch, SourceSpec,
+};
 
 use crate::options::{BadRecords, TableOptions};
 
@@ -148,8 +150,8 @@ impl Outcome {
         self.rejects.is_empty() && self.skipped == 0
     }
 
-    pub(crate) fn batch(self, rows: RecordBatch, next: u64) -> SourceBatch {
+    pub(crate) fn batch(self, rows: RecordBatch, kinds: Option<Vec<RowKind>>, next: u64) -> SourceBatch {
         let Self { rejects, skipped } = self;
-        SourceBatch { rows, kinds: None, next: Position(next), rejects, skipped }
+        SourceBatch { rows, kinds, next: Position(next), rejects, skipped }
     }
 }

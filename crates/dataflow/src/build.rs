@@ -143,12 +143,6 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     if instances[id] > 1 && !node.inputs.iter().zip(&keys).all(spread) {
         return wrong("its input is not spread by its keys");
     }
-    let inserts_only = plan.nodes[node.inputs[0].from].changelog == ChangelogMode::InsertOnly;
-    if matches!(node.spec, OperatorSpec::WindowAggregate(_)) && !inserts_only {
-        let message =
-            "a window aggregation cannot read a changing result; aggregate without the window".to_owned();
-        return Err(JobError::Unsupported { operator: node.title.clone(), message });
-    }
     Ok(())
 }
 
@@ -335,7 +329,10 @@ impl Builder<'_> {
             OperatorSpec::Union => Box::new(Union::new(place)),
             OperatorSpec::Unnest(spec) => Box::new(Unnest::new(place, spec)),
             OperatorSpec::WindowTable(spec) => Box::new(WindowTable::new(place, spec)?),
-            OperatorSpec::WindowAggregate(spec) => Box::new(WindowAggregate::new(place, &from.schema, spec)?),
+            OperatorSpec::WindowAggregate(spec) => {
+                let retract = from.changelog == ChangelogMode::Retract;
+                Box::new(WindowAggregate::new(place, &from.schema, spec, retract)?)
+            }
             OperatorSpec::GroupAggregate(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;
                 Box::new(GroupAggregate::new(place, &from.schema, spec, retract)?)

@@ -1,5 +1,6 @@
 //! JSON, one object per record: in and out.
 
+mod changes;
 mod decoder;
 mod encoder;
 mod fast;
@@ -9,6 +10,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{ChangeDecoder, ChangeEncoder, ChangeFormat};
 pub use decoder::JsonDecoder;
 pub use encoder::JsonEncoder;
 pub(crate) use encoder::{JsonStyle, check_columns, keys, write_hex, write_row};

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use highwater_stream::RowKind;
+
+use crate::json::flag;
 use crate::{
-    CsvDecoder, CsvEncoder, CsvOptions, DecodeError, FormatError, JsonDecoder, JsonEncoder, JsonOptions,
+    ChangeDecoder, ChangeEncoder, ChangeFormat, CsvDecoder, CsvEncoder, CsvOptions, DecodeError, FormatError,
+    JsonDecoder, JsonEncoder, JsonOptions,
 };
 
 /// What the front of a buffer was.
@@ -14,7 +18,7 @@ use crate::{
 pub struct Taken {
     /// Bytes it took, line end included.
     pub bytes: usize,
-    /// True: a row was added; false: nothing (blank line, comment, ignored); or why no row.
+    /// True: rows were added (one, unless the format is a changelog); false: nothing (blank line, comment, ignored); or why no row.
     pub row: Result<bool, DecodeError>,
 }
 
@@ -24,6 +28,8 @@ pub enum RecordDecoder {
     Json(Box<JsonDecoder>),
     /// `'format' = 'csv'`.
     Csv(Box<CsvDecoder>),
+    /// `'format' = 'debezium-json'` and its like.
+    Changes(Box<ChangeDecoder>),
 }
 
 impl RecordDecoder {
@@ -46,7 +52,11 @@ impl RecordDecoder {
                 let options = CsvOptions::from_options(options)?;
                 Ok(Self::Csv(Box::new(CsvDecoder::new(schema, declared, options)?)))
             }
-            _ => Err(unknown(format)),
+            _ => {
+                let wrapped = change_format(format, options)?;
+                let options = JsonOptions::of_format(format, options)?;
+                Ok(Self::Changes(Box::new(ChangeDecoder::new(schema, wrapped, options)?)))
+            }
         }
     }
 
@@ -55,13 +65,13 @@ impl RecordDecoder {
     pub fn take(&mut self, bytes: &[u8], at_end: bool) -> Option<Taken> {
         match self {
             Self::Csv(csv) => csv.take(bytes, at_end),
-            Self::Json(json) => {
+            Self::Json(_) | Self::Changes(_) => {
                 let (line, used) = match memchr::memchr(b'\n', bytes) {
                     Some(end) => (&bytes[..end], end + 1),
                     None if bytes.is_empty() || !at_end => return None,
                     None => (bytes, bytes.len()),
                 };
-                Some(Taken { bytes: used, row: json.push(line) })
+                Some(Taken { bytes: used, row: self.push(line) })
             }
         }
     }
@@ -74,6 +84,7 @@ impl RecordDecoder {
         match self {
             Self::Json(json) => json.push(record),
             Self::Csv(csv) => csv.push(record),
+            Self::Changes(changes) => changes.push(record),
         }
     }
 
@@ -82,6 +93,7 @@ impl RecordDecoder {
         match self {
             Self::Json(json) => json.len(),
             Self::Csv(csv) => csv.len(),
+            Self::Changes(changes) => changes.len(),
         }
     }
 
@@ -98,6 +110,15 @@ impl RecordDecoder {
         match self {
             Self::Json(json) => json.finish(),
             Self::Csv(csv) => csv.finish(),
+            Self::Changes(changes) => changes.finish(),
+        }
+    }
+
+    /// What each row so far does, to be asked before [`RecordDecoder::finish`]. None: all are inserts.
+    pub fn take_kinds(&mut self) -> Option<Vec<RowKind>> {
+        match self {
+            Self::Json(_) | Self::Csv(_) => None,
+            Self::Changes(changes) => Some(changes.take_kinds()),
         }
     }
 }
@@ -108,6 +129,8 @@ pub enum RecordEncoder {
     Json(JsonEncoder),
     /// `'format' = 'csv'`.
     Csv(CsvEncoder),
+    /// `'format' = 'debezium-json'` and its like.
+    Changes(ChangeEncoder),
 }
 
 impl RecordEncoder {
@@ -123,27 +146,50 @@ impl RecordEncoder {
         match format {
             "json" => Ok(Self::Json(JsonEncoder::new(schema, &JsonOptions::from_options(options)?)?)),
             "csv" => Ok(Self::Csv(CsvEncoder::new(schema, &CsvOptions::from_options(options)?)?)),
-            _ => Err(unknown(format)),
+            _ => {
+                let wrapped = change_format(format, options)?;
+                let options = JsonOptions::of_format(format, options)?;
+                Ok(Self::Changes(ChangeEncoder::new(schema, wrapped, &options)?))
+            }
         }
     }
 
-    /// Appends each row, without a line end, and calls `ended` with the bytes so far behind each.
+    /// Whether it can say of a row that it goes.
+    pub fn takes_changes(&self) -> bool {
+        matches!(self, Self::Changes(_))
+    }
+
+    /// Appends each row, without a line end, and calls `ended` with the bytes so far behind each. `kinds` says
+    /// what the rows do to an encoder that takes changes.
     ///
     /// # Errors
     /// If the batch is not of the schema given at the start.
     pub fn encode(
         &self,
         rows: &RecordBatch,
+        kinds: Option<&[RowKind]>,
         out: &mut Vec<u8>,
         ended: impl FnMut(usize, &mut Vec<u8>),
     ) -> Result<(), FormatError> {
         match self {
             Self::Json(json) => json.encode(rows, out, ended),
             Self::Csv(csv) => csv.encode(rows, out, ended),
+            Self::Changes(changes) => changes.encode(rows, kinds, out, ended),
         }
     }
 }
 
-fn unknown(format: &str) -> FormatError {
-    FormatError(format!("unknown format '{format}', expected json or csv"))
+/// How the format wraps rows, if it is one that does.
+fn change_format(format: &str, options: &BTreeMap<String, String>) -> Result<ChangeFormat, FormatError> {
+    match format {
+        "debezium-json" => {
+            Ok(ChangeFormat::Debezium { schema_include: flag(options, "debezium-json.schema-include")? })
+        }
+        "ogg-json" => Ok(ChangeFormat::Ogg),
+        "canal-json" => Ok(ChangeFormat::Canal),
+        "maxwell-json" => Ok(ChangeFormat::Maxwell),
+        _ => Err(FormatError(format!(
+            "unknown format '{format}', expected json, csv, debezium-json, canal-json, maxwell-json or ogg-json"
+        ))),
+    }
 }

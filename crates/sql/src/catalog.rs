@@ -166,5 +166,11 @@ fn check_formats(table: &TableDefinition, options: &BTreeMap<String, String>, at
             );
         }
     }
+    if let Some(key) = options.get("key.format")
+        && format_options(key).is_some_and(|format| format.changes)
+    {
+        return Err(Fault::new(at, format!("key.format '{key}' has changes, but a key is only inserted"))
+            .hint("use 'key.format' = 'json'"));
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
-use highwater_stream::{SinkSpec, SinkTarget, StreamPlan};
+use highwater_stream::{SinkSpec, SinkTarget, StreamPlan, carries_changes};
 use sqlparser::tokenizer::Location;
 
 use crate::bind::{Session, View, table};
@@ -234,10 +234,11 @@ impl File<'_> {
         let relation = write_to(&table, &query, &insert.columns, name, self.session.zone)?;
         check_event_time(&relation, name)?;
         let connector = table.options.get("connector").map_or("", String::as_str);
-        let takes_updates = matches!(connector, "print" | "blackhole" | "checksum");
+        let takes_updates =
+            matches!(connector, "print" | "blackhole" | "checksum") || carries_changes(&table.options);
         if query.updating && !takes_updates {
             return Err(Fault::new(name.at, format!("table {} (connector '{connector}') takes only new rows, but the query changes earlier ones", table.name))
-                .hint("use CREATE MATERIALIZED TABLE, connector 'print', or a windowed aggregation, whose results are final"));
+                .hint("use CREATE MATERIALIZED TABLE, connector 'print', a format such as 'debezium-json', or a windowed aggregation, whose results are final"));
         }
         let written: Vec<&str> = table.written_columns().map(|column| column.name.as_str()).collect();
         let key = table.primary_key.iter().map(|index| table.columns[*index].name.as_str());

@@ -14,7 +14,7 @@ use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
     OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
-    WindowAggregateSpec, WindowSpec,
+    WindowAggregateSpec, WindowSpec, carries_changes,
 };
 
 use crate::catalog::ColumnKind;
@@ -593,17 +593,23 @@ impl Lowering {
             columns,
             rowtime,
         };
+        let updating = carries_changes(&scan.options);
+        let mut identity = format!("source {} {}", table.name, place_of(&scan.options));
+        if updating {
+            // What reads it keeps another state than over rows that only come.
+            identity.push_str(" changes");
+        }
         self.node(Draft {
             kind: "source",
             description: format!("source {}", scan_key(scan)),
-            identity: Some(format!("source {} {}", table.name, place_of(&scan.options))),
+            identity: Some(identity),
             title: format!("Source({})", table.name),
             spec: OperatorSpec::Source(spec),
             inputs: Vec::new(),
             schema: Arc::new(Schema::new(
                 kept.iter().map(|column| column.ty.field(&column.name)).collect::<Vec<_>>(),
             )),
-            changelog: ChangelogMode::InsertOnly,
+            changelog: mode(updating),
             single: false,
             shared: true,
         })

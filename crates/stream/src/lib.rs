@@ -24,7 +24,8 @@ pub use connect::{
 };
 pub use message::{Barrier, BarrierKind, Message};
 pub use options::{
-    CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, connector_options, format_options,
+    CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, carries_changes, connector_options,
+    format_options,
 };
 pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,

@@ -1,6 +1,8 @@
 //! Which `WITH` options each connector and format knows: plain data, so that `sql` can refuse a
 //! typo with a hint and `connectors` and `formats` read the same names.
 
+use std::collections::BTreeMap;
+
 /// A connector and its options.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectorOptions {
@@ -21,6 +23,8 @@ pub struct ConnectorOptions {
 pub struct FormatOptions {
     /// The value of `'format'`.
     pub name: &'static str,
+    /// Whether its records say what became of a row: `-U` and `-D` besides `+I`.
+    pub changes: bool,
     /// What it knows; every name starts with the format's name and a dot.
     pub options: &'static [TableOption],
 }
@@ -78,6 +82,12 @@ pub fn connector_options(name: &str) -> Option<&'static ConnectorOptions> {
 /// The format called `name`.
 pub fn format_options(name: &str) -> Option<&'static FormatOptions> {
     FORMATS.iter().find(|format| format.name == name)
+}
+
+/// Whether the records of a table with these options say what became of a row.
+pub fn carries_changes(options: &BTreeMap<String, String>) -> bool {
+    let format = options.get("value.format").or_else(|| options.get("format"));
+    format.and_then(|name| format_options(name)).is_some_and(|format| format.changes)
 }
 
 const fn required(name: &'static str, meaning: &'static str) -> TableOption {
@@ -190,6 +200,7 @@ pub const CONNECTORS: &[ConnectorOptions] = &[
 pub const FORMATS: &[FormatOptions] = &[
     FormatOptions {
         name: "json",
+        changes: false,
         options: &[
             optional("json.fail-on-missing-field", "refuse a record without a declared field"),
             optional("json.ignore-parse-errors", "NULL for a bad field, no row for a bad record"),
@@ -203,6 +214,7 @@ pub const FORMATS: &[FormatOptions] = &[
     },
     FormatOptions {
         name: "csv",
+        changes: false,
         options: &[
             optional("csv.field-delimiter", "one character; , by default"),
             optional("csv.disable-quote-character", "no quoting"),
@@ -214,6 +226,58 @@ pub const FORMATS: &[FormatOptions] = &[
             optional("csv.null-literal", "text that means NULL"),
             optional("csv.array-element-delimiter", "between elements of an array; ; by default"),
             optional("csv.write-bigdecimal-in-scientific-notation", "accepted; decimals are written plain"),
+        ],
+    },
+    FormatOptions {
+        name: "debezium-json",
+        changes: true,
+        options: &[
+            optional("debezium-json.schema-include", "each record carries its schema beside the payload"),
+            optional("debezium-json.ignore-parse-errors", "NULL for a bad field, no row for a bad record"),
+            optional("debezium-json.timestamp-format.standard", "SQL, ISO-8601 or ISO-8601-WITH-OFFSET"),
+            optional("debezium-json.map-null-key.mode", "FAIL, DROP or LITERAL"),
+            optional("debezium-json.map-null-key.literal", "the name of mode LITERAL"),
+            optional(
+                "debezium-json.encode.decimal-as-plain-number",
+                "never write a decimal with an exponent",
+            ),
+            optional("debezium-json.encode.ignore-null-fields", "leave NULL fields out"),
+        ],
+    },
+    FormatOptions {
+        name: "canal-json",
+        changes: true,
+        options: &[
+            optional("canal-json.ignore-parse-errors", "NULL for a bad field, no row for a bad record"),
+            optional("canal-json.timestamp-format.standard", "SQL, ISO-8601 or ISO-8601-WITH-OFFSET"),
+            optional("canal-json.map-null-key.mode", "FAIL, DROP or LITERAL"),
+            optional("canal-json.map-null-key.literal", "the name of mode LITERAL"),
+            optional("canal-json.encode.decimal-as-plain-number", "never write a decimal with an exponent"),
+            optional("canal-json.encode.ignore-null-fields", "leave NULL fields out"),
+        ],
+    },
+    FormatOptions {
+        name: "maxwell-json",
+        changes: true,
+        options: &[
+            optional("maxwell-json.ignore-parse-errors", "NULL for a bad field, no row for a bad record"),
+            optional("maxwell-json.timestamp-format.standard", "SQL, ISO-8601 or ISO-8601-WITH-OFFSET"),
+            optional("maxwell-json.map-null-key.mode", "FAIL, DROP or LITERAL"),
+            optional("maxwell-json.map-null-key.literal", "the name of mode LITERAL"),
+            optional("maxwell-json.encode.decimal-as-plain-number", "never write a decimal with an exponent"),
+            optional("maxwell-json.encode.ignore-null-fields", "leave NULL fields out"),
+        ],
+    },
+    FormatOptions {
+        name: "ogg-json",
+        changes: true,
+        options: &[
+            optional("ogg-json.ignore-parse-errors", "NULL for a bad field, no row for a bad record"),
+            optional("ogg-json.timestamp-format.standard", "SQL, ISO-8601 or ISO-8601-WITH-OFFSET"),
+            optional("ogg-json.map-null-key.mode", "FAIL, DROP or LITERAL"),
+            optional("ogg-json.map-null-key.literal", "the name of mode LITERAL"),
+            optional("ogg-json.encode.decimal-as-plain-number", "never write a decimal with an exponent"),
+            optional("ogg-json.encode.ignore-null-fields", "leave NULL fields out"),
         ],
     },
 ];

@@ -99,11 +99,13 @@ fn io_error(place: &str, dir: &std::path::Path, error: &std::io::Error) -> Conne
 
 impl SinkConnector for FileSink {
     fn write(&mut self, changes: &ChangeBatch) -> Result<(), ConnectorError> {
-        only_inserts(changes, &self.place)?;
+        if !self.encoder.takes_changes() {
+            only_inserts(changes, &self.place)?;
+        }
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         self.encoder
-            .encode(&changes.rows, &mut text, |_, text| text.push(b'\n'))
+            .encode(&changes.rows, changes.kinds.as_deref(), &mut text, |_, text| text.push(b'\n'))
             .map_err(|error| ConnectorError::new(ErrorKind::Config, &*self.place, error.to_string()))?;
         if !text.is_empty() {
             let open = self.file()?;

@@ -224,11 +224,12 @@ impl SplitReader for FileReader {
         {
             return Ok(SourcePoll::End);
         }
+        let kinds = self.decoder.take_kinds();
         let payload = self.decoder.finish().map_err(|error| self.defect(error.to_string()))?;
         let rows = payload.num_rows();
         let rows = self.layout.assemble(&payload, |index| self.metadata(index, rows));
         let rows = rows.map_err(|error| self.defect(error))?;
-        Ok(SourcePoll::Batch(outcome.batch(rows, self.buffer.pos())))
+        Ok(SourcePoll::Batch(outcome.batch(rows, kinds, self.buffer.pos())))
     }
 }
 

@@ -16,14 +16,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_coordinator::{RECORD_BYTES_EXTRA, Topic, Topics, partition_for_key};
 use highwater_env::{Clock, Epoch};
 use highwater_formats::RecordEncoder;
 use highwater_log::{AppendError, BatchBuilder, Log, LogBatch, Ticket};
-use highwater_stream::{ChangeBatch, Committable, Committer, ConnectorError, ErrorKind, SinkConnector};
+use highwater_stream::{
+    ChangeBatch, Committable, Committer, ConnectorError, ErrorKind, SinkConnector, carries_changes,
+};
 
 use super::{own_log, topic};
 use crate::Outside;
@@ -87,7 +88,11 @@ impl KafkaSink {
             RecordEncoder::new(format, &schema, &options.format_options(prefix))
                 .map_err(|error| options.error(error.to_string()))
         };
-        let key_format = options.get("key.format").unwrap_or(format);
+        // A key does not change: in the key of a changelog stands plain JSON.
+        let key_format = options.get("key.format").unwrap_or(match carries_changes(options.options) {
+            true => "json",
+            false => format,
+        });
         let key = match key_columns.is_empty() {
             true => None,
             false => Some((encoder(key_format, &key_columns, "key.")?, key_columns.clone())),
@@ -111,15 +116,15 @@ impl KafkaSink {
 
     fn rows(
         &self,
-        rows: &RecordBatch,
+        changes: &ChangeBatch,
         encoder: &RecordEncoder,
         columns: &[usize],
     ) -> Result<(Vec<u8>, Vec<usize>), ConnectorError> {
         let wrong = |error: String| ConnectorError::new(ErrorKind::Config, &*self.place, error);
-        let rows = rows.project(columns).map_err(|error| wrong(error.to_string()))?;
+        let rows = changes.rows.project(columns).map_err(|error| wrong(error.to_string()))?;
         let (mut text, mut ends) = (Vec::new(), Vec::with_capacity(rows.num_rows()));
         encoder
-            .encode(&rows, &mut text, |_, text| ends.push(text.len()))
+            .encode(&rows, changes.kinds.as_deref(), &mut text, |_, text| ends.push(text.len()))
             .map_err(|error| wrong(error.to_string()))?;
         Ok((text, ends))
     }
@@ -212,19 +217,21 @@ fn projected(input: &SchemaRef, columns: &[usize], prefix: &str, part: &str) -> 
 
 impl SinkConnector for KafkaSink {
     fn write(&mut self, changes: &ChangeBatch) -> Result<(), ConnectorError> {
-        only_inserts(changes, &self.place)?;
+        if !self.value.takes_changes() {
+            only_inserts(changes, &self.place)?;
+        }
         if let Some(topic) = self.topics.by_id(self.topic.id) {
             self.topic = topic;
         }
-        let (values, value_ends) = self.rows(&changes.rows, &self.value, &self.value_columns)?;
+        let (values, value_ends) = self.rows(changes, &self.value, &self.value_columns)?;
         let keys = match &self.key {
-            Some((encoder, columns)) => Some(self.rows(&changes.rows, encoder, columns)?),
+            Some((encoder, columns)) => Some(self.rows(changes, encoder, columns)?),
             None => None,
         };
-        // Rows without a key go to one partition per batch, to all in turn.
+        // Rows without a key go to one partition per batch, to all in turn; changes stay in order in one.
         let count = usize::try_from(self.topic.partitions).unwrap_or(1).max(1);
         let keyless = i32::try_from((self.shard + self.writes) % count).unwrap_or(0);
-        self.writes = self.writes.wrapping_add(1);
+        self.writes = self.writes.wrapping_add(usize::from(!self.value.takes_changes()));
         let now_ms = self.clock.unix_ms();
         let mut start = 0;
         let mut key_start = 0;

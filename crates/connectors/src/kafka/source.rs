@@ -354,14 +354,14 @@ impl PartitionReader {
     fn decode(&mut self, record: &Record, outcome: &mut Outcome) -> Result<(), ConnectorError> {
         // A tombstone is no row.
         let value = record.value.as_deref().unwrap_or_default();
+        let before = self.decoder.len();
         let verdict = self.decoder.push(value);
-        if verdict == Ok(true) {
-            if self.layout.wants(OFFSET) {
-                self.offsets.push(record.offset);
-            }
-            if self.layout.wants(TIMESTAMP) {
-                self.timestamps.push(record.timestamp_ms);
-            }
+        let rows = self.decoder.len() - before;
+        if self.layout.wants(OFFSET) {
+            self.offsets.extend(std::iter::repeat_n(record.offset, rows));
+        }
+        if self.layout.wants(TIMESTAMP) {
+            self.timestamps.extend(std::iter::repeat_n(record.timestamp_ms, rows));
         }
         outcome.take(verdict, self.bad_records, || {
             (self.name.clone(), record.offset.unsigned_abs(), record.value.clone().unwrap_or_default())
@@ -370,6 +370,7 @@ impl PartitionReader {
 
     fn batch(&mut self, outcome: Outcome) -> Result<highwater_stream::SourceBatch, ConnectorError> {
         let defect = |name: &str, error: String| ConnectorError::new(ErrorKind::External, name, error);
+        let kinds = self.decoder.take_kinds();
         let payload = self.decoder.finish().map_err(|error| defect(&self.name, error.to_string()))?;
         let rows = payload.num_rows();
         let offsets = std::mem::take(&mut self.offsets);
@@ -386,7 +387,7 @@ impl PartitionReader {
             }
         };
         let rows = self.layout.assemble(&payload, metadata).map_err(|error| defect(&self.name, error))?;
-        Ok(outcome.batch(rows, self.next.unsigned_abs()))
+        Ok(outcome.batch(rows, kinds, self.next.unsigned_abs()))
     }
 }
 

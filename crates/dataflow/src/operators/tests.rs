@@ -3,6 +3,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::util::display::array_value_to_string;
 use expect_test::{Expect, expect};
+use highwater_state::RestoredState;
 use highwater_stream::{
     AggregateCall, AggregateFunction, ChangeBatch, GroupAggregateSpec, Message, RowKind, WATERMARK_END,
     WindowAggregateSpec, WindowColumn, WindowSpec,
@@ -95,6 +96,10 @@ fn window(size_ms: i64) -> WindowSpec {
 }
 
 fn window_count() -> WindowAggregate {
+    window_count_over(false)
+}
+
+fn window_count_over(changing: bool) -> WindowAggregate {
     let schema =
         schema(&[("k", DataType::Utf8), ("n", DataType::Int64), ("s", time()), ("e", time()), ("t", time())]);
     let spec = WindowAggregateSpec {
@@ -103,7 +108,7 @@ fn window_count() -> WindowAggregate {
         calls: vec![call(AggregateFunction::CountStar, None)],
         window_columns: vec![WindowColumn::Start, WindowColumn::End, WindowColumn::Time],
     };
-    WindowAggregate::new(&place(schema), &input(), &spec).unwrap()
+    WindowAggregate::new(&place(schema), &input(), &spec, changing).unwrap()
 }
 
 #[test]
@@ -143,6 +148,43 @@ fn a_watermark_inside_a_batch_cuts_it() {
             watermark=9 late=1
             +I(a,1,10,20,19) ...
             watermark=19"#]],
+    );
+}
+
+/// Keys whose rows all went give no result, also after a restore; a change of a closed window is late.
+#[test]
+fn a_window_over_changes_counts_what_is_left() {
+    let batch = |rows_of: &[(RowKind, &str, i64)]| {
+        let plain: Vec<_> = rows_of.iter().map(|(_, key, time)| (*key, Some(*time), 0)).collect();
+        let kinds = rows_of.iter().map(|(kind, ..)| *kind).collect();
+        Message::Batch(ChangeBatch::with_kinds(rows(&plain), kinds))
+    };
+    let mut first = window_count_over(true);
+    check(
+        &mut first,
+        vec![batch(&[(Insert, "a", 1), (Insert, "b", 2), (Insert, "a", 3), (Insert, "c", 12)])],
+        expect![""],
+    );
+    let saved = first.snapshot(true).expect("a window aggregate keeps state");
+    let mut second = window_count_over(true);
+    let mut chain = RestoredState::new();
+    chain.apply(&[saved]).unwrap();
+    second.restore(&chain).unwrap();
+    check(
+        &mut second,
+        vec![
+            batch(&[(UpdateBefore, "a", 1), (UpdateAfter, "a", 11), (Delete, "b", 2), (Delete, "c", 12)]),
+            Message::Watermark(9),
+            batch(&[(Delete, "a", 3)]),
+            Message::Watermark(WATERMARK_END),
+        ],
+        expect![[r#"
+
+            +I(a,1,0,10,9) ...
+            watermark=9
+             late=1
+            +I(a,1,10,20,19) ...
+            watermark=9223372036854775807"#]],
     );
 }
 

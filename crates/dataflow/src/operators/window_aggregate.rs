@@ -23,7 +23,7 @@ use crate::windows::Windows;
 /// Aggregates rows per window and key; says a window's results once the watermark passes its last ms; drops
 /// rows whose window is over. Results come in order of window end, then of the key's first arrival.
 ///
-/// State per (window, key): the aggregates' states. Key: the window's end (8 bytes), then the key columns.
+/// State per (window, key): if rows may also go, how many there are (i64); the aggregates' states. Key: the window's end (8 bytes), then the key columns.
 /// Timers are the ends of the windows there are.
 pub(crate) struct WindowAggregate {
     place: Place,
@@ -32,6 +32,10 @@ pub(crate) struct WindowAggregate {
     codec: KeyCodec,
     state: KeyedState,
     aggregates: Aggregates,
+    /// Rows may also go.
+    retract: bool,
+    /// Per slot: rows there now. Only kept when rows may also go.
+    rows: Vec<i64>,
     /// By window end: its keys in order of arrival.
     open: BTreeMap<i64, Vec<Slot>>,
     watermark: EventTime,
@@ -61,6 +65,7 @@ impl WindowAggregate {
         place: &Place,
         input: &SchemaRef,
         spec: &WindowAggregateSpec,
+        retract: bool,
     ) -> Result<Self, JobError> {
         let unsupported = |message| JobError::Unsupported { operator: place.title.clone(), message };
         let fields = spec.keys.len() + spec.calls.len() + spec.window_columns.len();
@@ -72,7 +77,9 @@ impl WindowAggregate {
             windows: Windows::new(&spec.window).map_err(unsupported)?,
             codec: KeyCodec::new(types).map_err(|e| unsupported(e.to_string()))?,
             state: KeyedState::default(),
-            aggregates: Aggregates::new(&spec.calls, input, false, &place.title)?,
+            aggregates: Aggregates::new(&spec.calls, input, retract, &place.title)?,
+            retract,
+            rows: Vec::new(),
             open: BTreeMap::new(),
             watermark: WATERMARK_NONE,
             said: true,
@@ -126,12 +133,22 @@ impl WindowAggregate {
             }
             slots.push(slot);
         }
-        self.aggregates.grow(self.state.slots());
+        self.grow();
+        let weights: Option<Vec<i8>> = work
+            .batch
+            .kinds
+            .as_ref()
+            .map(|kinds| kinds[from..until].iter().map(|kind| kind.weight() as i8).collect());
+        if self.retract {
+            for (row, slot) in slots.iter().enumerate() {
+                self.rows[*slot as usize] += weights.as_ref().map_or(1, |weights| i64::from(weights[row]));
+            }
+        }
         let rows = match (from, until) {
             (0, until) if until == work.batch.len() => work.batch.rows.clone(),
             _ => work.batch.rows.slice(from, until - from),
         };
-        self.aggregates.update(&rows, &slots, None)?;
+        self.aggregates.update(&rows, &slots, weights.as_deref())?;
         let marks = work.batch.watermarks.as_ref();
         if until < work.batch.len() {
             self.watermark = self.watermark.max(marks.map_or(WATERMARK_NONE, |marks| marks[until]));
@@ -143,6 +160,13 @@ impl WindowAggregate {
         let last = marks.and_then(|marks| marks.last().copied()).unwrap_or(WATERMARK_NONE);
         self.watermark = self.watermark.max(last);
         Ok(false)
+    }
+
+    fn grow(&mut self) {
+        self.aggregates.grow(self.state.slots());
+        if self.retract {
+            self.rows.resize(self.state.slots().max(self.rows.len()), 0);
+        }
     }
 
     /// The first row behind `work.at` whose watermark closes a window that is open by then.
@@ -185,7 +209,18 @@ impl WindowAggregate {
     fn fire(&mut self, mut firing: Firing, out: &mut Output) -> Result<(), JobError> {
         let until = firing.slots.len().min(firing.at + self.place.batch_rows_max);
         let slots = &firing.slots[firing.at..until];
-        out.batch(ChangeBatch::inserts(self.results(firing.end, slots)?));
+        // A key whose rows all went gives no result.
+        let left: Vec<Slot>;
+        let slots = match self.retract {
+            false => slots,
+            true => {
+                left = slots.iter().copied().filter(|slot| self.rows[*slot as usize] != 0).collect();
+                &left
+            }
+        };
+        if !slots.is_empty() {
+            out.batch(ChangeBatch::inserts(self.results(firing.end, slots)?));
+        }
         firing.at = until;
         if until < firing.slots.len() {
             self.firing = Some(firing);
@@ -193,6 +228,9 @@ impl WindowAggregate {
         }
         for slot in &firing.slots {
             self.aggregates.clear(*slot);
+            if self.retract {
+                self.rows[*slot as usize] = 0;
+            }
         }
         self.state.remove_prefix(&KeyCodec::prefix(firing.end), &firing.slots);
         Ok(())
@@ -270,28 +308,38 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self, full: bool) -> Option<OperatorSnapshot> {
-        let aggregates = &self.aggregates;
-        let sections = self.state.snapshot(full, |slot, out| aggregates.write(slot, out));
+        let (aggregates, rows, retract) = (&self.aggregates, &self.rows, self.retract);
+        let sections = self.state.snapshot(full, |slot, out| {
+            if retract {
+                out.extend_from_slice(&rows[slot as usize].to_le_bytes());
+            }
+            aggregates.write(slot, out);
+        });
         Some(self.place.snapshot(full, self.watermark, sections))
     }
 
     fn restore(&mut self, restored: &RestoredState) -> Result<(), JobError> {
-        let Place { uid, shard, shards, .. } = &self.place;
+        let Place { uid, shard, shards, .. } = self.place.clone();
         let failed = |error| JobError::State { operator: uid.clone(), error };
-        for (group, key, value) in restored.entries(uid, *shard, *shards) {
+        for (group, key, value) in restored.entries(&uid, shard, shards) {
             let short =
                 || failed(highwater_state::StateError::Corrupt("a key without its window".to_owned()));
             let end = KeyCodec::prefix_number(key).ok_or_else(short)?;
             let slot = self.state.restore(mix(hash_bytes(&key[8..]), end as u64), group, key);
-            self.aggregates.grow(self.state.slots());
-            self.aggregates.read(slot, &mut Cursor::new(value)).map_err(failed)?;
+            self.grow();
+            let mut value = Cursor::new(value);
+            if self.retract {
+                self.rows[slot as usize] = i64::from_le_bytes(value.array().map_err(failed)?);
+            }
+            self.aggregates.read(slot, &mut value).map_err(failed)?;
             self.open.entry(end).or_default().push(slot);
         }
-        self.watermark = restored.watermark(uid);
+        self.watermark = restored.watermark(&uid);
         Ok(())
     }
 
     fn held(&self) -> (usize, usize) {
-        (self.state.bytes() + self.aggregates.bytes() + self.state.len() * 4, self.state.len())
+        let columns = self.rows.capacity() * 8;
+        (self.state.bytes() + self.aggregates.bytes() + columns + self.state.len() * 4, self.state.len())
     }
 }

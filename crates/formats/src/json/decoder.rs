@@ -47,7 +47,7 @@ struct Field {
 
 /// What one record was found to hold.
 #[derive(Default)]
-struct Parts {
+pub(super) struct Parts {
     cells: Vec<Cell>,
     scratch: Vec<u8>,
     nested: Vec<Value>,
@@ -102,13 +102,72 @@ impl JsonDecoder {
             Err(_) if self.options.ignore_parse_errors => return Ok(false),
             Err(error) => return Err(error),
         }
-        let parts = &mut self.record;
-        let mut places = Places { record, scratch: &parts.scratch, nested: &mut parts.nested };
-        for (column, cell) in self.columns.iter_mut().zip(&parts.cells) {
-            column.push(*cell, &mut places);
-        }
+        append(&mut self.columns, record, &mut self.record);
         self.rows += 1;
         Ok(true)
+    }
+
+    /// Reads `record` into `parts` and adds no row yet.
+    pub(super) fn stage(&mut self, record: &[u8], parts: &mut Parts) -> Result<(), DecodeError> {
+        parts.cells.resize(self.fields.len(), Cell::Missing);
+        std::mem::swap(&mut self.record, parts);
+        let read = self.read(record).and_then(|()| self.check(record));
+        std::mem::swap(&mut self.record, parts);
+        read
+    }
+
+    /// Adds the row that [`JsonDecoder::stage`] read.
+    pub(super) fn append(&mut self, record: &[u8], parts: &mut Parts) {
+        append(&mut self.columns, record, parts);
+        self.rows += 1;
+    }
+
+    /// Adds row `old`, with the values of `new` where it has none and the column is not `changed`.
+    pub(super) fn append_over(&mut self, old: (&[u8], &mut Parts), new: (&[u8], &Parts), changed: &[bool]) {
+        let (record, parts) = old;
+        let mut places = Places { record, scratch: &parts.scratch, nested: &mut parts.nested };
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            let cell = parts.cells[index];
+            if changed[index] || !matches!(cell, Cell::Missing | Cell::Null) {
+                column.push(cell, &mut places);
+                continue;
+            }
+            let (record, parts) = new;
+            let (cell, mut nested) = match parts.cells[index] {
+                Cell::Nested(at) => (Cell::Nested(0), vec![parts.nested[at as usize].clone()]),
+                cell => (cell, Vec::new()),
+            };
+            column.push(cell, &mut Places { record, scratch: &parts.scratch, nested: &mut nested });
+        }
+        self.rows += 1;
+    }
+
+    /// Which columns the value at `place` names, at any depth.
+    pub(super) fn columns_named(
+        &self,
+        record: &[u8],
+        place: &std::ops::Range<usize>,
+    ) -> Result<Vec<bool>, DecodeError> {
+        let mut named = vec![false; self.fields.len()];
+        let mut plain = Vec::new();
+        scan::keys(record, place.start, 1, &mut |key| {
+            plain.clear();
+            scan::unescape(record, key, &mut plain)?;
+            if let Some(column) = self.by_name.get(plain.as_slice()) {
+                named[*column as usize] = true;
+            }
+            Ok(())
+        })?;
+        Ok(named)
+    }
+
+    /// Refuses a record that is too long.
+    pub(super) fn check_length(&self, record: &[u8]) -> Result<(), DecodeError> {
+        if record.len() <= RECORD_BYTES_MAX {
+            return Ok(());
+        }
+        let found = record.len();
+        Err(DecodeError::new(format!("a record of {found} bytes, expected at most {RECORD_BYTES_MAX}")))
     }
 
     /// Rows decoded since the last [`JsonDecoder::finish`].
@@ -134,12 +193,7 @@ impl JsonDecoder {
 
     /// Reads `record` into `self.record`.
     fn read(&mut self, record: &[u8]) -> Result<(), DecodeError> {
-        if record.len() > RECORD_BYTES_MAX {
-            let found = record.len();
-            return Err(DecodeError::new(format!(
-                "a record of {found} bytes, expected at most {RECORD_BYTES_MAX}"
-            )));
-        }
+        self.check_length(record)?;
         self.record.cells.fill(Cell::Missing);
         self.record.scratch.clear();
         self.record.nested.clear();
@@ -268,6 +322,15 @@ impl JsonDecoder {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds what a record was found to hold, one value per column.
+#[inline(always)]
+fn append(columns: &mut [Column], record: &[u8], parts: &mut Parts) {
+    let mut places = Places { record, scratch: &parts.scratch, nested: &mut parts.nested };
+    for (column, cell) in columns.iter_mut().zip(&parts.cells) {
+        column.push(*cell, &mut places);
     }
 }
 

@@ -43,11 +43,25 @@ impl JsonEncoder {
         &self,
         rows: &RecordBatch,
         out: &mut Vec<u8>,
+        ended: impl FnMut(usize, &mut Vec<u8>),
+    ) -> Result<(), FormatError> {
+        self.encode_around(rows, |_| ["", ""], out, ended)
+    }
+
+    /// As [`JsonEncoder::encode`], with text in front of each row and behind it.
+    pub(super) fn encode_around(
+        &self,
+        rows: &RecordBatch,
+        around: impl Fn(usize) -> [&'static str; 2],
+        out: &mut Vec<u8>,
         mut ended: impl FnMut(usize, &mut Vec<u8>),
     ) -> Result<(), FormatError> {
         let readers = readers(rows)?;
         for row in 0..rows.num_rows() {
+            let [before, behind] = around(row);
+            out.extend_from_slice(before.as_bytes());
             write_row(&self.keys, &readers, row, self.style, self.ignore_null_fields, out);
+            out.extend_from_slice(behind.as_bytes());
             ended(row, out);
         }
         Ok(())

@@ -23,26 +23,36 @@ impl JsonOptions {
     /// # Errors
     /// If a value is not possible.
     pub fn from_options(options: &BTreeMap<String, String>) -> Result<Self, FormatError> {
-        let timestamp_format = match options.get("json.timestamp-format.standard") {
-            Some(value) => TimestampFormat::from_option("json.timestamp-format.standard", value)?,
+        Self::of_format("json", options)
+    }
+
+    /// Reads the options of a format that builds on JSON: those that start with its name and a dot.
+    ///
+    /// # Errors
+    /// If a value is not possible.
+    pub fn of_format(format: &str, options: &BTreeMap<String, String>) -> Result<Self, FormatError> {
+        let key = |option: &str| format!("{format}.{option}");
+        let timestamp_key = key("timestamp-format.standard");
+        let timestamp_format = match options.get(&timestamp_key) {
+            Some(value) => TimestampFormat::from_option(&timestamp_key, value)?,
             None => TimestampFormat::default(),
         };
         let read = Self {
             timestamp_format,
-            fail_on_missing_field: flag(options, "json.fail-on-missing-field")?,
-            ignore_parse_errors: flag(options, "json.ignore-parse-errors")?,
-            ignore_null_fields: flag(options, "json.encode.ignore-null-fields")?,
+            fail_on_missing_field: flag(options, &key("fail-on-missing-field"))?,
+            ignore_parse_errors: flag(options, &key("ignore-parse-errors"))?,
+            ignore_null_fields: flag(options, &key("encode.ignore-null-fields"))?,
         };
         if read.fail_on_missing_field && read.ignore_parse_errors {
-            return Err(FormatError(
-                "'json.fail-on-missing-field' and 'json.ignore-parse-errors' cannot both be true".to_owned(),
-            ));
+            return Err(FormatError(format!(
+                "'{format}.fail-on-missing-field' and '{format}.ignore-parse-errors' cannot both be true"
+            )));
         }
-        if let Some(mode) = options.get("json.map-null-key.mode")
+        if let Some(mode) = options.get(&key("map-null-key.mode"))
             && mode != "FAIL"
         {
             return Err(FormatError(format!(
-                "'json.map-null-key.mode' is '{mode}', this version knows FAIL only"
+                "'{format}.map-null-key.mode' is '{mode}', this version knows FAIL only"
             )));
         }
         Ok(read)

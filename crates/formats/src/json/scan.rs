@@ -229,6 +229,23 @@ pub(crate) fn skip(record: &[u8], at: usize, depth: usize) -> Result<usize, Deco
     }
 }
 
+/// Visits every key in the value at `at`, at any depth, and gives the value's end.
+pub(crate) fn keys(
+    record: &[u8],
+    at: usize,
+    depth: usize,
+    visit: &mut dyn FnMut(Text) -> Result<(), DecodeError>,
+) -> Result<usize, DecodeError> {
+    match byte(record, at) {
+        b'[' => items(record, at, depth, |at| keys(record, at, depth + 1, visit)),
+        b'{' => members(record, at, depth, |key, at| {
+            visit(key)?;
+            keys(record, at, depth + 1, visit)
+        }),
+        _ => skip(record, at, depth),
+    }
+}
+
 /// Visits the elements of the array at `at`: `visit` takes where one starts and gives where it ends.
 pub(crate) fn items(
     record: &[u8],

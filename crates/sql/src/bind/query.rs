@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_stream::{JoinKind, is_proctime};
+use highwater_stream::{JoinKind, carries_changes, is_proctime};
 use sqlparser::ast::{
     Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
@@ -580,5 +580,6 @@ fn scan_relation(scan: Scan) -> Relation {
         .collect();
     let keys =
         if scan.table.primary_key.is_empty() { Vec::new() } else { vec![scan.table.primary_key.clone()] };
-    Relation { node: Node::Scan(Arc::new(scan)), columns, updating: false, keys }
+    let updating = carries_changes(&scan.options);
+    Relation { node: Node::Scan(Arc::new(scan)), columns, updating, keys }
 }

@@ -54,9 +54,6 @@ pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound
             format!("window offset {offset_ms} ms: expected less than the size, {size_ms} ms"),
         ));
     }
-    if input.updating {
-        return Err(Fault::unsupported(at, "a window over rows that change"));
-    }
     let zone =
         matches!(input.columns[index].ty, SqlType::TimestampLtz(_)).then(|| session.zone.name().to_owned());
     let window = Window { time: input.columns[index].name.clone(), size_ms, offset_ms, zone };
