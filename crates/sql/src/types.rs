@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault};
 use crate::statement::Cursor;
 
@@ -263,6 +264,15 @@ pub(crate) fn parse_type(cursor: &mut Cursor<'_>) -> Bound<(SqlType, bool)> {
     let ty = parse_nested(cursor, 0)?;
     let not_null = parse_nullability(cursor)?;
     Ok((ty, not_null))
+}
+
+/// The type that a text names.
+pub(crate) fn type_of(text: &str) -> Option<SqlType> {
+    let dialect = FlinkDialect;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().ok()?;
+    let mut cursor = Cursor::new(&dialect, tokens);
+    let (ty, _) = parse_type(&mut cursor).ok()?;
+    cursor.peek().is_none().then_some(ty)
 }
 
 fn parse_nullability(cursor: &mut Cursor<'_>) -> Bound<bool> {

@@ -10,21 +10,20 @@ use sqlparser::ast::{
     self, AccessExpr, BinaryOperator, CastKind, CeilFloorKind, Expr as Syntax, Spanned, Subscript,
     UnaryOperator, Value,
 };
-use sqlparser::tokenizer::{Location, Tokenizer};
+use sqlparser::tokenizer::Location;
 
 use super::aggregate::Grouping;
 use super::subquery::{self, Nesting};
-use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::cast::{self, OnFailure};
 use crate::functions::compare::{self, binary, case, compare};
 use crate::functions::times::{self, Unit};
 use crate::functions::{
-    self, Call, Typed, arithmetic, clock, is_fallible, java_time, literal, nested, numbers, text,
+    self, Call, Typed, arithmetic, clock, collection, is_fallible, java_time, literal, nested, numbers,
+    regexp, text, text_forms,
 };
 use crate::relation::{Relation, named};
-use crate::statement::Cursor;
-use crate::types::{SqlType, parse_type};
+use crate::types::SqlType;
 
 /// Expressions nested deeper are refused.
 const DEPTH_MAX: usize = 128;
@@ -220,10 +219,32 @@ impl<'a> ExprBinder<'a> {
                     "IN and EXISTS stand in WHERE, alone or combined by AND; others become a derived table in FROM",
                 ))
             }
-            Syntax::Array(_) | Syntax::Map(_) | Syntax::Tuple(_) | Syntax::Struct { .. } => {
-                Err(Fault::unsupported(at, "a constructor of arrays, maps or rows"))
+            Syntax::Array(array) => {
+                let values = array.elem.iter().map(|value| self.bind(value)).collect::<Bound<Vec<_>>>()?;
+                collection::array(values, at, self.zone)
             }
-            Syntax::SimilarTo { .. } => Err(Fault::unsupported(at, "SIMILAR TO").hint("use LIKE")),
+            Syntax::Tuple(values) => {
+                let values = values.iter().map(|value| self.bind(value)).collect::<Bound<Vec<_>>>()?;
+                collection::row(values, at)
+            }
+            Syntax::SimilarTo { negated, expr, pattern, escape_char } => {
+                let escape = escape_of(escape_char.as_ref(), at)?;
+                let pattern = self.bind(pattern)?;
+                let similar = regexp::similar_to(self.bind(expr)?, &pattern, escape, at)?;
+                Ok(if *negated {
+                    Typed { expr: Expr::Not(Box::new(similar.expr)), ..similar }
+                } else {
+                    similar
+                })
+            }
+            Syntax::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments =
+                    vec![self.bind(expr)?, self.bind(overlay_what)?, self.bind(overlay_from)?];
+                if let Some(length) = overlay_for {
+                    arguments.push(self.bind(length)?);
+                }
+                text_forms::overlay(arguments, at, self.zone)
+            }
             Syntax::AtTimeZone { .. } => Err(Fault::unsupported(at, "AT TIME ZONE").hint("use CONVERT_TZ")),
             other => Err(Fault::unsupported(at, format!("expression '{}'", shortened(&other.to_string())))),
         }
@@ -508,6 +529,9 @@ impl<'a> ExprBinder<'a> {
                 format!("{name} is no aggregate: it takes no FILTER, WITHIN GROUP or NULLS"),
             ));
         }
+        if let Some(bound) = super::syntax::bind(self, function, &name, at)? {
+            return Ok(bound);
+        }
         let arguments = super::aggregate::plain_arguments(function, at)?;
         if arguments.is_empty()
             && matches!(function.args, ast::FunctionArguments::List(_))
@@ -638,18 +662,9 @@ fn typed_literal(typed: &ast::TypedString, at: Location) -> Bound<Typed> {
 
 /// sqlparser's type, read again as Flink's.
 fn cast_type(data_type: &ast::DataType) -> Bound<SqlType> {
-    let nowhere = Location { line: 0, column: 0 };
     let text = data_type.to_string();
-    let tokens = Tokenizer::new(&FlinkDialect, &text)
-        .tokenize_with_location()
-        .map_err(|_| Fault::unsupported(nowhere, format!("type {text}")))?;
-    let dialect = FlinkDialect;
-    let mut cursor = Cursor::new(&dialect, tokens);
-    let parsed = parse_type(&mut cursor);
-    match parsed {
-        Ok((ty, _)) if cursor.peek().is_none() => Ok(ty),
-        _ => Err(Fault::unsupported(nowhere, format!("type {text}"))),
-    }
+    let nowhere = Location { line: 0, column: 0 };
+    crate::types::type_of(&text).ok_or_else(|| Fault::unsupported(nowhere, format!("type {text}")))
 }
 
 fn escape_of(escape: Option<&ast::ValueWithSpan>, at: Location) -> Bound<Option<char>> {

@@ -7,6 +7,7 @@ pub(crate) mod expression;
 mod join;
 pub(crate) mod query;
 mod subquery;
+mod syntax;
 pub(crate) mod table;
 mod time_join;
 mod unnest;

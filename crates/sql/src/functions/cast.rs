@@ -425,7 +425,7 @@ fn precision_of(ty: &SqlType) -> u8 {
 }
 
 /// Java's `Double.toString` from Rust's shortest `{:e}`.
-fn java_double(shortest: &str) -> String {
+pub(crate) fn java_double(shortest: &str) -> String {
     let Some((mantissa, exponent)) = shortest.split_once('e') else {
         return match shortest {
             "inf" => "Infinity".to_owned(),

@@ -6,14 +6,21 @@
 pub(crate) mod arithmetic;
 pub(crate) mod cast;
 pub(crate) mod clock;
+pub(crate) mod codec;
 pub(crate) mod collection;
 pub(crate) mod compare;
 pub(crate) mod decimal;
+pub(crate) mod java_regex;
 pub(crate) mod java_time;
+pub(crate) mod json;
+pub(crate) mod json_path;
+pub(crate) mod json_value;
 pub(crate) mod nested;
 pub(crate) mod numbers;
 pub(crate) mod pattern;
+pub(crate) mod regexp;
 pub(crate) mod text;
+pub(crate) mod text_forms;
 pub(crate) mod times;
 pub(crate) mod zone;
 
@@ -159,8 +166,19 @@ pub(crate) struct Call<'a> {
 pub(crate) type Binder = fn(Call<'_>) -> Bound<Typed>;
 
 /// Every function by name.
-pub(crate) fn tables() -> [&'static [(&'static str, Binder)]; 5] {
-    [text::FUNCTIONS, numbers::FUNCTIONS, times::FUNCTIONS, compare::FUNCTIONS, nested::FUNCTIONS]
+pub(crate) fn tables() -> [&'static [(&'static str, Binder)]; 10] {
+    [
+        text::FUNCTIONS,
+        text_forms::FUNCTIONS,
+        numbers::FUNCTIONS,
+        times::FUNCTIONS,
+        compare::FUNCTIONS,
+        nested::FUNCTIONS,
+        collection::FUNCTIONS,
+        codec::FUNCTIONS,
+        regexp::FUNCTIONS,
+        json::FUNCTIONS,
+    ]
 }
 
 /// The function called `name` (in upper case).

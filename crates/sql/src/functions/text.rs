@@ -47,10 +47,19 @@ pub(crate) const FUNCTIONS: &[(&str, Binder)] = &[
     ("SPLIT_INDEX", split_index),
 ];
 
-fn map(c: Call<'_>, name: &'static str, f: fn(&str) -> String) -> Bound<Typed> {
+pub(crate) fn map(c: Call<'_>, name: &'static str, f: fn(&str) -> String) -> Bound<Typed> {
+    map_with(c, name, move |text| Some(f(text)))
+}
+
+/// A function of one text that may give NULL.
+pub(crate) fn map_with(
+    c: Call<'_>,
+    name: &'static str,
+    f: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+) -> Bound<Typed> {
     c.arity(1, 1)?;
     let expr = call(name, DataType::Utf8, vec![c.text(0)?], move |arguments| {
-        let texts = strings(&arguments[0])?.iter().map(|s| s.map(f));
+        let texts = strings(&arguments[0])?.iter().map(|s| s.and_then(&f));
         Ok(Arc::new(texts.collect::<StringArray>()))
     });
     Ok(c.typed(expr, SqlType::STRING))
@@ -351,9 +360,29 @@ fn find(text: &str, needle: &str) -> usize {
     text.find(needle).map_or(0, |at| text[..at].chars().count() + 1)
 }
 
+/// `LOCATE(needle, text [, from])`.
 fn locate(c: Call<'_>) -> Bound<Typed> {
-    c.arity(2, 2)?;
-    Ok(c.typed(position(c.text(0)?, c.text(1)?), SqlType::Int))
+    c.arity(2, 3)?;
+    if c.arguments.len() == 2 {
+        return Ok(c.typed(position(c.text(0)?, c.text(1)?), SqlType::Int));
+    }
+    let arguments = vec![c.text(0)?, c.text(1)?, c.integer(2)?];
+    let expr = call("locate", DataType::Int32, arguments, |arguments| {
+        let (needles, texts) = (strings(&arguments[0])?, strings(&arguments[1])?);
+        let starts = primitive::<Int64Type>(&arguments[2])?;
+        let rows = needles.iter().zip(texts.iter()).zip(starts.iter()).map(|((needle, text), start)| {
+            let (needle, text) = (needle?, text?);
+            let skipped = usize::try_from(start? - 1).unwrap_or(0);
+            let from = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(skipped);
+            if needle.is_empty() {
+                return Some(1);
+            }
+            let found = from.map_or(0, |from| find(&text[from..], needle));
+            Some(if found == 0 { 0 } else { found + skipped })
+        });
+        Ok(integers(rows))
+    });
+    Ok(c.typed(expr, SqlType::Int))
 }
 
 fn instr(c: Call<'_>) -> Bound<Typed> {
