@@ -14,7 +14,7 @@ use super::expression::ExprBinder;
 use crate::error::{Bound, Fault};
 use crate::functions::cast::{self, OnFailure};
 use crate::functions::compare::{binary, case, compare};
-use crate::functions::{Call, Typed, arithmetic, collection, find, literal, null_of, text};
+use crate::functions::{Call, Typed, arithmetic, collection, find, json, literal, null_of, text};
 use crate::types::SqlType;
 
 /// Adds a call to the aggregation and gives its result's column.
@@ -41,6 +41,9 @@ pub(super) fn bind(
 ) -> Bound<Option<Typed>> {
     let several =
         name == "COUNT" && matches!(&function.args, FunctionArguments::List(list) if list.args.len() > 1);
+    if let "JSON_OBJECTAGG" | "JSON_ARRAYAGG" = name {
+        return json_aggregate(plain, function, name == "JSON_OBJECTAGG", at, add).map(Some);
+    }
     let bind: fn(Written, Add<'_>) -> Bound<Typed> = match name {
         "LISTAGG" => list_agg,
         "ARRAY_AGG" => array_agg,
@@ -49,6 +52,7 @@ pub(super) fn bind(
         "VAR_POP" => |call, add| deviation(call, true, false, add),
         "VAR_SAMP" | "VARIANCE" => |call, add| deviation(call, false, false, add),
         "COUNT" if several => count_of_several,
+        "PERCENTILE" => percentile,
         _ => return Ok(None),
     };
     let call = written(plain, function, name, at)?;
@@ -202,4 +206,75 @@ fn count_of_several(call: Written, add: Add<'_>) -> Bound<Typed> {
     }
     let key = Typed { expr: text::concat_all(parts), ty: SqlType::STRING, at: call.at };
     Ok(add(call.call(AggregateFunction::Count, key, SqlType::BigInt)))
+}
+
+/// The value at a share of the sorted values, between two of them by their distance.
+fn percentile(call: Written, add: Add<'_>) -> Bound<Typed> {
+    call.arity(2, 2)?;
+    let argument = call.arguments[0].clone();
+    if !argument.ty.is_numeric() {
+        return Err(Fault::new(call.at, format!("cannot apply PERCENTILE to {}", argument.ty)));
+    }
+    let share = cast::explicit(call.arguments[1].clone(), &SqlType::Double, OnFailure::Fail, call.zone)?;
+    let Expr::Literal(ScalarValue::Float64(Some(share)), _) = share.expr else {
+        return Err(
+            Fault::unsupported(share.at, "PERCENTILE of a share that is no number literal").or_at(call.at)
+        );
+    };
+    if !(0.0..=1.0).contains(&share) {
+        return Err(Fault::new(call.at, format!("PERCENTILE of {share}: expected 0 to 1")));
+    }
+    if call.distinct {
+        return Err(Fault::unsupported(call.at, "PERCENTILE of DISTINCT"));
+    }
+    let argument = cast::explicit(argument, &SqlType::Double, OnFailure::Fail, call.zone)?;
+    let output = SqlType::Multiset(Box::new(SqlType::Double));
+    let values = add(call.call(AggregateFunction::Collect, argument, output));
+    Ok(Typed { expr: collection::percentile(values.expr, share), ty: SqlType::Double, at: call.at })
+}
+
+/// `JSON_OBJECTAGG(KEY key VALUE value ..)` or `JSON_ARRAYAGG(value ..)`: the values as JSON, in an array.
+fn json_aggregate(
+    plain: &mut ExprBinder<'_>,
+    function: &Function,
+    object: bool,
+    at: Location,
+    add: Add<'_>,
+) -> Bound<Typed> {
+    let name = if object { "JSON_OBJECTAGG" } else { "JSON_ARRAYAGG" };
+    let found = super::syntax::clauses(function);
+    let (mut nulls, mut key) = (object, None);
+    for (clause, value) in &found.clauses {
+        match *clause {
+            "KEY" if key.is_none() => key = Some(plain.bind(value)?),
+            "NULL ON NULL" => nulls = true,
+            "ABSENT ON NULL" => nulls = false,
+            other => return Err(Fault::new(at, format!("{name} with {other}"))),
+        }
+    }
+    let [value] = found.plain.as_slice() else {
+        return Err(Fault::new(at, format!("{name} with {} values: expected 1", found.plain.len())));
+    };
+    let raw = super::syntax::is_constructor(value);
+    let value = plain.bind(value)?;
+    let text = if raw { value.expr } else { json::text_of(value)? };
+    let entry = match key {
+        None => text,
+        Some(key) if key.ty.is_text() => json::entry(key.expr, text),
+        Some(key) => {
+            return Err(
+                Fault::new(key.at, format!("a key of {name} is {}: expected STRING", key.ty)).or_at(at)
+            );
+        }
+    };
+    let filter = function.filter.as_ref().map(|filter: &Box<Syntax>| plain.condition(filter, "FILTER"));
+    let call = BoundCall {
+        function: AggregateFunction::ArrayAgg,
+        argument: Some(Typed { expr: entry, ty: SqlType::STRING, at }),
+        distinct: false,
+        filter: filter.transpose()?,
+        output: SqlType::Array(Box::new(SqlType::STRING)),
+    };
+    let entries = add(call);
+    Ok(Typed { expr: json::collected(entries.expr, object, nulls), ty: SqlType::STRING, at })
 }

@@ -306,6 +306,7 @@ impl<'a> ExprBinder<'a> {
             BinaryOperator::And | BinaryOperator::Or => {
                 return self.logic(left, *op == BinaryOperator::And, right, at);
             }
+            BinaryOperator::Overlaps => return super::syntax::overlaps(self, left, right, at),
             BinaryOperator::StringConcat => {
                 let (left, right) = (self.bind(left)?, self.bind(right)?);
                 return text::concat_operator(left, right, at, self.zone);

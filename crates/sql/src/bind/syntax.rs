@@ -8,14 +8,14 @@ use sqlparser::tokenizer::Location;
 use super::expression::ExprBinder;
 use crate::dialect::{BETWEEN_SYMMETRIC, IS_JSON, MAP};
 use crate::error::{Bound, Fault};
-use crate::functions::compare::{binary, compare};
+use crate::functions::compare::{binary, case, compare};
 use crate::functions::json::{self, Otherwise, Part, Wrapper};
 use crate::functions::{Call, Typed, collection, literal};
 use crate::types::SqlType;
 
 /// The call's arguments: plain ones, and clauses by name.
 pub(super) struct Clauses<'a> {
-    plain: Vec<&'a Syntax>,
+    pub(super) plain: Vec<&'a Syntax>,
     pub(super) clauses: Vec<(&'a str, &'a Syntax)>,
 }
 
@@ -91,6 +91,48 @@ fn between_symmetric(binder: &mut ExprBinder<'_>, found: &Clauses<'_>, at: Locat
     };
     let expr = binary(within(&low, &high)?, Operator::Or, within(&high, &low)?);
     Ok(Typed { expr, ty: SqlType::Boolean, at })
+}
+
+/// `(a, b) OVERLAPS (c, d)`; the second of a pair is a time or an interval.
+pub(super) fn overlaps(
+    binder: &mut ExprBinder<'_>,
+    left: &Syntax,
+    right: &Syntax,
+    at: Location,
+) -> Bound<Typed> {
+    let (left, right) = (period(binder, left, at)?, period(binder, right, at)?);
+    let zone = binder.zone;
+    let reaches = |end: Typed, start: Typed| compare(end, Operator::GtEq, start, at, zone);
+    let expr = binary(reaches(left.1, right.0)?.expr, Operator::And, reaches(right.1, left.0)?.expr);
+    Ok(Typed { expr, ty: SqlType::Boolean, at })
+}
+
+/// The earlier and the later end.
+fn period(binder: &mut ExprBinder<'_>, syntax: &Syntax, at: Location) -> Bound<(Typed, Typed)> {
+    let Syntax::Tuple(ends) = syntax else {
+        return Err(Fault::new(at, "OVERLAPS of what is no pair").hint("(start, end) OVERLAPS (start, end)"));
+    };
+    let [from, to] = ends.as_slice() else {
+        return Err(Fault::new(at, format!("OVERLAPS of {} values: expected 2", ends.len())));
+    };
+    let (from, to) = (binder.bind(from)?, binder.bind(to)?);
+    let to = if to.ty.is_interval() {
+        crate::functions::times::plus_interval(from.clone(), to, false, at)?
+    } else {
+        to
+    };
+    let zone = binder.zone;
+    let turned = compare(from.clone(), Operator::Gt, to.clone(), at, zone)?.expr;
+    let pick = |first: &Typed, second: &Typed| -> Typed {
+        let expr = case(vec![(turned.clone(), first.expr.clone())], Some(second.expr.clone()));
+        Typed { expr, ty: second.ty.clone(), at }
+    };
+    if from.ty.to_arrow() != to.ty.to_arrow() {
+        return Err(
+            Fault::unsupported(at, format!("OVERLAPS of {} and {}", from.ty, to.ty)).hint("CAST one of them")
+        );
+    }
+    Ok((pick(&to, &from), pick(&from, &to)))
 }
 
 fn call<'a>(

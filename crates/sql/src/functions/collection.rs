@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, DynComparator, Int32Array, ListArray, MapArray, StringArray,
+    Array, ArrayRef, BooleanArray, DynComparator, Float64Array, Int32Array, ListArray, MapArray, StringArray,
     StringBuilder, StructArray, UInt32Array, make_comparator,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, concat, take};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion_common::Result as EvalResult;
 use datafusion_expr::Expr;
 use sqlparser::tokenizer::Location;
@@ -479,6 +479,28 @@ fn element(c: Call<'_>) -> Bound<Typed> {
         Ok(take(lists.values(), &arrow::array::UInt64Array::from(places), None)?)
     });
     Ok(c.typed(expr, element))
+}
+
+/// The value at that share of the sorted numbers; NULL of none.
+pub(crate) fn percentile(values: Expr, share: f64) -> Expr {
+    call(format!("percentile[{share}]"), DataType::Float64, vec![values], move |arguments| {
+        let lists: &ListArray = downcast(&arguments[0])?;
+        let numbers = primitive::<Float64Type>(lists.values())?;
+        let rows = (0..lists.len()).map(|row| {
+            let mut sorted = numbers.values().get(span(lists.value_offsets(), row))?.to_vec();
+            if lists.is_null(row) || sorted.is_empty() {
+                return None;
+            }
+            sorted.sort_by(f64::total_cmp);
+            #[expect(clippy::cast_precision_loss, reason = "as Flink computes it")]
+            let place = (sorted.len() - 1) as f64 * share;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to the length")]
+            let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+            let same = place.floor() == place.ceil() || low == high;
+            Some(if same { low } else { (place.ceil() - place) * low + (place - place.floor()) * high })
+        });
+        Ok(Arc::new(rows.collect::<Float64Array>()))
+    })
 }
 
 fn map_types(c: &Call<'_>, index: usize) -> Bound<(SqlType, SqlType)> {

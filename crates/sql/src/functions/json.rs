@@ -422,10 +422,15 @@ fn iso_text(moment: Moment) -> Option<String> {
 
 fn json_string(c: Call<'_>) -> Bound<Typed> {
     c.arity(1, 1)?;
-    let argument = c.arguments[0].clone();
+    let expr = text_of(c.arguments[0].clone())?;
+    Ok(c.typed(expr, SqlType::STRING))
+}
+
+/// The value as JSON text; NULL stays NULL.
+pub(crate) fn text_of(argument: Typed) -> Bound<Expr> {
     check_json(&argument)?;
     let ty = argument.ty;
-    let expr = call(format!("json_string[{ty}]"), DataType::Utf8, vec![argument.expr], move |arguments| {
+    Ok(call(format!("json_string[{ty}]"), DataType::Utf8, vec![argument.expr], move |arguments| {
         let array = &arguments[0];
         let mut texts = StringBuilder::new();
         for row in 0..array.len() {
@@ -435,8 +440,62 @@ fn json_string(c: Call<'_>) -> Bound<Typed> {
             }
         }
         Ok(Arc::new(texts.finish()))
-    });
-    Ok(c.typed(expr, SqlType::STRING))
+    }))
+}
+
+/// A key and a JSON text (or NULL) as one text, from which both can be had.
+pub(crate) fn entry(key: Expr, text: Expr) -> Expr {
+    fallible_call("json_entry", DataType::Utf8, vec![key, text], |arguments| {
+        let (keys, texts) = (strings(&arguments[0])?, strings(&arguments[1])?);
+        let mut entries = StringBuilder::new();
+        for row in 0..keys.len() {
+            if keys.is_null(row) {
+                return Err(failed("a NULL key in JSON_OBJECTAGG"));
+            }
+            let text = if texts.is_null(row) { "" } else { texts.value(row) };
+            entries.append_value(format!("{}:{}{text}", keys.value(row).len(), keys.value(row)));
+        }
+        Ok(Arc::new(entries.finish()))
+    })
+}
+
+fn entry_parts(entry: &str) -> Option<(&str, &str)> {
+    let (length, rest) = entry.split_once(':')?;
+    rest.split_at_checked(length.parse().ok()?)
+}
+
+/// JSON of an array of JSON texts, or of entries ([`entry`]); of no array as of an empty one.
+pub(crate) fn collected(array: Expr, object: bool, nulls: bool) -> Expr {
+    let name = format!("json_collected[{object} {nulls}]");
+    fallible_call(name, DataType::Utf8, vec![array], move |arguments| {
+        let lists: &ListArray = downcast(&arguments[0])?;
+        let mut results = StringBuilder::new();
+        for row in 0..lists.len() {
+            let items = lists.value(row);
+            let texts = strings(&items)?;
+            let mut pieces: Vec<(&str, String)> = Vec::with_capacity(texts.len());
+            for text in texts.iter().filter(|_| lists.is_valid(row)) {
+                let (key, text) = match text {
+                    Some(text) if object => {
+                        entry_parts(text).ok_or_else(|| failed("no entry of an object"))?
+                    }
+                    other => ("", other.unwrap_or("")),
+                };
+                match text {
+                    "" if nulls => pieces.push((key, "null".to_owned())),
+                    "" => {}
+                    text => pieces.push((key, text.to_owned())),
+                }
+            }
+            let mut keys: Vec<&str> = pieces.iter().map(|(key, _)| *key).collect();
+            keys.sort_unstable();
+            if let Some(twice) = keys.windows(2).find(|pair| object && pair[0] == pair[1]) {
+                return Err(failed(format!("key '{}' is twice in JSON_OBJECTAGG", twice[0])));
+            }
+            results.append_value(joined(pieces, object));
+        }
+        Ok(Arc::new(results.finish()))
+    })
 }
 
 fn json_quote(c: Call<'_>) -> Bound<Typed> {

@@ -18,6 +18,7 @@ pub(crate) mod json_value;
 pub(crate) mod nested;
 pub(crate) mod numbers;
 pub(crate) mod pattern;
+pub(crate) mod printf;
 pub(crate) mod regexp;
 pub(crate) mod text;
 pub(crate) mod text_forms;

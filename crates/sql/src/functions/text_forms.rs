@@ -16,6 +16,7 @@ pub(crate) const FUNCTIONS: &[(&str, Binder)] = &[
     ("TRANSLATE", translate),
     ("ELT", elt),
     ("PARSE_URL", parse_url),
+    ("PRINTF", super::printf::printf),
     ("IS_ALPHA", |c| test(c, "is_alpha", |s| !s.is_empty() && s.chars().all(char::is_alphabetic))),
     ("IS_DIGIT", |c| test(c, "is_digit", |s| !s.is_empty() && s.chars().all(char::is_numeric))),
     ("IS_DECIMAL", |c| test(c, "is_decimal", is_decimal)),
