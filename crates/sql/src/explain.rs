@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use highwater_stream::{
-    AggregateCall, ChangelogMode, Exchange, JoinSpec, OperatorSpec, PlanNode, StreamPlan, WindowSpec,
+    AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, PlanNode,
+    StreamPlan, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -94,6 +95,7 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             let bounds = format!("{left} - {right} in {}..={} ms", spec.lower_ms, spec.upper_ms);
             format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
         }
+        OperatorSpec::MatchRecognize(spec) => match_text(node, spec, &name),
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()
@@ -119,6 +121,45 @@ fn join_text(plan: &StreamPlan, node: &PlanNode, spec: &JoinSpec) -> String {
     let rest = spec.residual.as_ref().map_or_else(String::new, |on| format!(" and {on}"));
     let (left, right) = (of(0, &spec.left_keys), of(1, &spec.right_keys));
     format!("{:?}Join on [{left}] = [{right}]{rest}", spec.kind)
+}
+
+fn match_text(node: &PlanNode, spec: &MatchSpec, name: &dyn Fn(usize) -> String) -> String {
+    let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
+    let mut text = format!("MatchRecognize by [{}] order by {}", keys.join(", "), name(spec.time_column));
+    let variable = |index: Option<usize>| index.map_or("*", |index| spec.variables[index].name.as_str());
+    let values = |values: &[MatchValue]| {
+        let value = |(index, value): (usize, &MatchValue)| {
+            let of = match value {
+                MatchValue::Column { row, column } => {
+                    let end = if row.first { "first" } else { "last" };
+                    format!("{end}({}.{}, {})", variable(row.variable), name(*column), row.offset)
+                }
+                MatchValue::Aggregate { variable: of, call } => {
+                    format!("{} over {}", calls(std::slice::from_ref(call), name), variable(*of))
+                }
+                MatchValue::Time(_) => "time".to_owned(),
+            };
+            format!("{} = {of}", MatchValue::name(index))
+        };
+        values.iter().enumerate().map(value).collect::<Vec<_>>().join(", ")
+    };
+    for variable in &spec.variables {
+        let max = variable.max.map_or_else(String::new, |max| max.to_string());
+        let greedy = if variable.greedy { " greedy" } else { "" };
+        let _ = write!(text, " {}{{{},{max}}}{greedy}", variable.name, variable.min);
+        if let Some(condition) = &variable.condition {
+            let _ = write!(text, " if ({}) of [{}]", condition.condition, values(&condition.values));
+        }
+    }
+    let measures = node.schema.fields()[spec.keys.len()..].iter().zip(&spec.measures);
+    let measures: Vec<String> =
+        measures.map(|(field, expr)| column(field.name(), &expr.to_string())).collect();
+    let _ =
+        write!(text, " gives [{}] of [{}] skip {:?}", measures.join(", "), values(&spec.values), spec.skip);
+    if let Some(within_ms) = spec.within_ms {
+        let _ = write!(text, " within {within_ms} ms");
+    }
+    text
 }
 
 fn flink_type(field: &arrow::datatypes::Field) -> String {

@@ -20,6 +20,7 @@ mod error;
 mod explain;
 mod functions;
 mod lower;
+mod match_syntax;
 mod relation;
 mod script;
 mod statement;

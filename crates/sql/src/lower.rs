@@ -1,6 +1,7 @@
 //! From bound relations to a [`StreamPlan`]: only the columns that are needed, projections merged,
 //! equal parts shared, exchanges put in.
 
+mod match_recognize;
 mod time_join;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -151,6 +152,7 @@ impl Lowering {
             }
             Node::Join { .. } => self.prune_join(relation, needed),
             Node::TimeJoin(join) => self.prune_time_join(relation, join, needed),
+            Node::MatchRecognize { .. } => self.prune_match(relation),
         }
     }
 
@@ -286,6 +288,7 @@ impl Lowering {
                 self.join(relation, [left, right], (*kind, keys, residual.as_ref()))
             }
             Node::TimeJoin(join) => self.time_join(relation, join),
+            Node::MatchRecognize { input, pattern } => self.match_recognize(relation, input, pattern),
             Node::GroupAggregate { input, keys, calls } => {
                 let from = self.relation(input);
                 let schema = self.schema(from);
@@ -355,7 +358,7 @@ impl Lowering {
         Arc::clone(&self.plan.nodes[node].schema)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two callers, side by side")]
+    #[expect(clippy::too_many_arguments, reason = "few callers")]
     fn keyed(
         &mut self,
         kind: &'static str,

@@ -10,6 +10,7 @@ use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
 use highwater_stream::{AggregateFunction, JoinKind, WindowColumn, is_proctime};
 
+use crate::bind::match_recognize::Pattern;
 use crate::catalog::TableDefinition;
 use crate::types::SqlType;
 
@@ -93,6 +94,11 @@ pub(crate) enum Node {
         residual: Option<Expr>,
     },
     TimeJoin(TimeJoin),
+    /// Its columns are the pattern's keys, then its measures.
+    MatchRecognize {
+        input: Arc<Relation>,
+        pattern: Arc<Pattern>,
+    },
 }
 
 /// A join that forgets rows as time goes on. Its columns are those of left, then those of right, each name once.

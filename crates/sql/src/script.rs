@@ -6,6 +6,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whit
 
 use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault, FaultAt, SqlError};
+use crate::match_syntax::known_syntax;
 
 /// A pipeline file.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +197,8 @@ fn byte_of(text: &str, at: Location) -> usize {
     text[start..].char_indices().nth(column).map_or(text.len(), |(byte, _)| start + byte)
 }
 
-fn push_statement(statements: &mut Vec<StatementTokens>, tokens: Vec<TokenWithSpan>) {
+fn push_statement(statements: &mut Vec<StatementTokens>, mut tokens: Vec<TokenWithSpan>) {
+    known_syntax(&mut tokens);
     if let Some(first) = tokens.first() {
         statements.push(StatementTokens { start: first.span.start, tokens });
     }

@@ -13,6 +13,7 @@ mod clock;
 mod connect;
 mod message;
 mod options;
+mod pattern;
 mod plan;
 mod time;
 
@@ -26,6 +27,9 @@ pub use message::{Barrier, BarrierKind, Message};
 pub use options::{
     CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, carries_changes, connector_options,
     format_options,
+};
+pub use pattern::{
+    AfterMatch, MatchCondition, MatchRow, MatchSpec, MatchValue, PatternVariable, VARIABLES_MAX,
 };
 pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,

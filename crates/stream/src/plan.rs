@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_expr::Expr;
 
+use crate::MatchSpec;
+
 /// A node's number: its index in [`StreamPlan::nodes`].
 pub type NodeId = usize;
 
@@ -96,6 +98,8 @@ pub enum OperatorSpec {
     Join(JoinSpec),
     /// Pairs rows whose event times are near each other; inputs: left, right, both of inserts only.
     IntervalJoin(IntervalJoinSpec),
+    /// Finds sequences of rows that fit a pattern.
+    MatchRecognize(MatchSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }

@@ -5,6 +5,8 @@ mod clock;
 mod compound;
 pub(crate) mod expression;
 mod join;
+pub(crate) mod match_recognize;
+mod match_values;
 pub(crate) mod query;
 mod subquery;
 mod syntax;

@@ -12,7 +12,7 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, clock, join, subquery, table, unnest, window};
+use super::{Ctes, Session, View, clock, join, match_recognize, subquery, table, unnest, window};
 use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
@@ -379,7 +379,10 @@ impl Session<'_> {
                 return Err(Fault::unsupported(place, "UNNEST as the first item of FROM")
                     .hint("FROM t CROSS JOIN UNNEST(t.a) AS u (x)"));
             }
-            TableFactor::MatchRecognize { .. } => return Err(Fault::unsupported(place, "MATCH_RECOGNIZE")),
+            TableFactor::MatchRecognize { .. } => {
+                let (relation, alias) = match_recognize::bind(self, ctes, factor, place)?;
+                (relation, alias, None)
+            }
             TableFactor::Derived { lateral: true, .. } | TableFactor::Function { .. } => {
                 return Err(Fault::unsupported(place, "LATERAL and table functions in FROM")
                     .hint("window table functions stand in TABLE(...): FROM TABLE(TUMBLE(...))"));
