@@ -183,7 +183,8 @@ impl Relation {
             | Node::Unnest { input, .. }
             | Node::WindowTable { input, .. }
             | Node::WindowAggregate { input, .. }
-            | Node::GroupAggregate { input, .. } => vec![input],
+            | Node::GroupAggregate { input, .. }
+            | Node::MatchRecognize { input, .. } => vec![input],
             Node::Join { left, right, .. } | Node::TimeJoin(TimeJoin { left, right, .. }) => {
                 vec![left, right]
             }

@@ -14,6 +14,7 @@ use super::expression::{ExprBinder, Scope, bind_interval};
 use super::match_values::{Before, Rewriter};
 use super::{Ctes, Session};
 use crate::error::{Bound, Fault, nearest};
+use crate::functions::clock::reads_clock;
 use crate::functions::{Typed, integer_literal, is_fallible};
 use crate::match_syntax::WITHIN;
 use crate::relation::{Column, Node, Relation, column_name};
@@ -133,6 +134,7 @@ impl Clauses<'_> {
             let syntax = rewriter.rewrite(definition)?;
             let (values, of_values) = rewriter.finish();
             let condition = ExprBinder::new(&of_values, session.zone).condition(&syntax, "DEFINE")?;
+            refuse_clock(&condition, definition.span().start)?;
             let total = !is_fallible(&condition);
             variables[*index].condition = Some(Condition { condition, values, total });
         }
@@ -189,6 +191,10 @@ impl Clauses<'_> {
             return Err(Fault::new(place, "MATCH_RECOGNIZE needs ORDER BY a time attribute").or_at(at));
         };
         let column = &input.columns[known_column(input, name)?];
+        if column.proctime {
+            return Err(Fault::unsupported(place, "MATCH_RECOGNIZE in the order of processing time")
+                .hint("order by event time"));
+        }
         if !column.rowtime {
             let message = format!("ORDER BY needs a time attribute, but '{}' is {}", column.name, column.ty);
             return Err(Fault::new(place, message).hint(format!(
@@ -271,6 +277,7 @@ impl Clauses<'_> {
                 let message = format!("measure '{}' of type {}", measure.alias.value, bound.ty);
                 return Err(Fault::unsupported(bound.at, message));
             }
+            refuse_clock(&bound.expr, bound.at)?;
             measures.push((measure.alias.value.clone(), bound));
         }
         Ok((measures, values))
@@ -285,6 +292,14 @@ pub(super) fn known_column(input: &Relation, name: &Ident) -> Bound<usize> {
             None => fault,
         }
     })
+}
+
+fn refuse_clock(expr: &datafusion_expr::Expr, at: Location) -> Bound<()> {
+    if reads_clock(expr) {
+        Err(Fault::unsupported(at, "the current time in MATCH_RECOGNIZE"))
+    } else {
+        Ok(())
+    }
 }
 
 fn check_names(columns: &[Column], at: Location) -> Bound<()> {

@@ -35,16 +35,19 @@ impl Before {
 
     /// Asks for a column of the input.
     pub(super) fn column(&mut self, name: &str, at: Location) -> Bound<()> {
-        let ty = self.input.index(name).map(|index| self.input.columns[index].ty.clone());
-        let ty = ty.ok_or_else(|| Fault::new(at, format!("column '{name}' not found")))?;
-        self.expression(named(name), ty, at).map(|_| ())
+        let column = self.input.index(name).map(|index| &self.input.columns[index]);
+        let column = column.ok_or_else(|| Fault::new(at, format!("column '{name}' not found")))?;
+        if column.proctime {
+            return Err(Fault::unsupported(at, "processing time in MATCH_RECOGNIZE"));
+        }
+        self.expression(named(name), column.ty.clone(), at).map(|_| ())
     }
 
     fn expression(&mut self, expr: datafusion_expr::Expr, ty: SqlType, at: Location) -> Bound<String> {
         if let Some((name, ..)) = self.columns.iter().find(|(_, known, _)| *known == expr) {
             return Ok(name.clone());
         }
-        if matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_)) {
+        if matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_)) {
             return Err(Fault::unsupported(at, format!("a column of type {ty} in MATCH_RECOGNIZE"))
                 .hint("select the parts of it that are needed in a view"));
         }
