@@ -11,9 +11,10 @@ SELECT k, total FROM t MATCH_RECOGNIZE (
 ----
 CREATE TABLE t (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
 WITH ('connector' = 'filesystem', 'path' = '${DIR}/t', 'format' = 'json');
-SELECT window_start, COUNT(*) FROM TABLE(TUMBLE((
-  SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES MATCH_ROWTIME(ts) AS at PATTERN (A B) DEFINE B AS B.v > A.v)
-), DESCRIPTOR(at), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
+CREATE TEMPORARY VIEW m AS
+  SELECT * FROM t MATCH_RECOGNIZE (ORDER BY ts MEASURES MATCH_ROWTIME(ts) AS rt PATTERN (A B) DEFINE B AS B.v > A.v);
+SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE m, DESCRIPTOR(rt), INTERVAL '1' MINUTE))
+GROUP BY window_start, window_end;
 ----
 CREATE TABLE t (k STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
 WITH ('connector' = 'filesystem', 'path' = '${DIR}/t', 'format' = 'json');
