@@ -137,7 +137,14 @@ fn plan(input: &SchemaRef) -> StreamPlan {
         uid: "window-aggregate:1".to_owned(),
         title: "WindowAggregate(k)".to_owned(),
         spec: OperatorSpec::WindowAggregate(WindowAggregateSpec {
-            window: WindowSpec { time_column: 1, size_ms: 10_000, offset_ms: 0, zone: None },
+            window: WindowSpec {
+                time_column: 1,
+                shape: WindowShape::Tumble,
+                size_ms: 10_000,
+                offset_ms: 0,
+                zone: None,
+                processing_time: false,
+            },
             keys: vec![0],
             calls: vec![toy::call(AggregateFunction::CountStar, None)],
             window_columns: vec![WindowColumn::End],

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use highwater_env::{Clock, KEY_GROUPS, MemoryBudget};
 use highwater_state::{KeyCodec, RestoredState};
-use highwater_stream::{ChangelogMode, Connect, Edge, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan};
+use highwater_stream::{
+    ChangelogMode, Connect, Edge, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan, WindowShape,
+};
 
 use crate::channel::{Channel, ChannelLimits};
 use crate::clock::with_clock;
@@ -16,8 +18,8 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, Place, Sink, Union, Unnest, WindowAggregate,
-    WindowTable,
+    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, Place, SessionAggregate, SessionTable, Sink,
+    Union, Unnest, WindowAggregate, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -135,6 +137,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     let keys = match &node.spec {
         OperatorSpec::WindowAggregate(spec) => vec![&spec.keys],
         OperatorSpec::GroupAggregate(spec) => vec![&spec.keys],
+        OperatorSpec::SessionTable(spec) => vec![&spec.keys],
         OperatorSpec::Join(spec) => vec![&spec.left_keys, &spec.right_keys],
         OperatorSpec::IntervalJoin(spec) => vec![&spec.join.left_keys, &spec.join.right_keys],
         OperatorSpec::MatchRecognize(spec) => vec![&spec.keys],
@@ -144,6 +147,16 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     let spread = |(edge, keys): (&Edge, &&Vec<usize>)| edge.exchange == Exchange::ByKey((*keys).clone());
     if instances[id] > 1 && !node.inputs.iter().zip(&keys).all(spread) {
         return wrong("its input is not spread by its keys");
+    }
+    let retracts = plan.nodes[node.inputs[0].from].changelog == ChangelogMode::Retract;
+    let session = match &node.spec {
+        OperatorSpec::SessionTable(_) => true,
+        OperatorSpec::WindowAggregate(spec) => spec.window.shape == WindowShape::Session,
+        _ => false,
+    };
+    if session && retracts {
+        let message = "a session cannot read a changing result".to_owned();
+        return Err(JobError::Unsupported { operator: node.title.clone(), message });
     }
     Ok(())
 }
@@ -331,6 +344,10 @@ impl Builder<'_> {
             OperatorSpec::Union => Box::new(Union::new(place)),
             OperatorSpec::Unnest(spec) => Box::new(Unnest::new(place, spec)),
             OperatorSpec::WindowTable(spec) => Box::new(WindowTable::new(place, spec)?),
+            OperatorSpec::SessionTable(spec) => Box::new(SessionTable::new(place, &from.schema, spec)?),
+            OperatorSpec::WindowAggregate(spec) if spec.window.shape == WindowShape::Session => {
+                Box::new(SessionAggregate::new(place, &from.schema, spec)?)
+            }
             OperatorSpec::WindowAggregate(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;
                 Box::new(WindowAggregate::new(place, &from.schema, spec, retract)?)

@@ -72,7 +72,6 @@ pub(crate) trait Operator: Send {
 pub(crate) struct Output {
     pub(crate) messages: Vec<Message>,
     /// The wall clock when the call began, ms since the Unix epoch. May jump back.
-    #[expect(dead_code, reason = "windows of processing time come next")]
     pub(crate) now_ms: i64,
     /// Rows a filter removed.
     pub(crate) filtered: u64,

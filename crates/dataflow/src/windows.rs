@@ -4,18 +4,23 @@ use std::str::FromStr;
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
-use highwater_stream::{EventTime, WindowSpec};
+use highwater_stream::{EventTime, WindowShape, WindowSpec};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Cuts event time into windows `[start, start + size)`.
+/// Cuts time into slices, of which windows are made: no window begins or ends within a slice. A slice and a window
+/// are named by their end, exclusive.
 ///
 /// Windows live on a clock of their own: event time itself, or with a zone its wall clock (written as if it
 /// were UTC), so that the hour repeated in autumn is one window. All numbers are ms.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows {
+    shape: WindowShape,
     size_ms: i64,
     offset_ms: i64,
+    slice_ms: i64,
+    /// From one window's end to the next.
+    step_ms: i64,
     zone: Option<Zone>,
 }
 
@@ -28,26 +33,95 @@ struct Zone {
 
 impl Windows {
     /// # Errors
-    /// If the size is not above 0 or the zone is unknown; the text says which.
+    /// If a length is not above 0 or the zone is unknown; the text says which.
     pub(crate) fn new(spec: &WindowSpec) -> Result<Self, String> {
-        if spec.size_ms <= 0 {
-            return Err(format!("a window of {} ms, expected more than 0", spec.size_ms));
+        let size_ms = spec.size_ms;
+        let step_ms = match spec.shape {
+            WindowShape::Hop { slide_ms } => slide_ms,
+            WindowShape::Cumulate { step_ms } => step_ms,
+            WindowShape::Tumble | WindowShape::Session | WindowShape::Attached => size_ms,
+        };
+        if size_ms <= 0 || step_ms <= 0 {
+            return Err(format!("a window of {size_ms} ms each {step_ms} ms, expected more than 0"));
+        }
+        let slice_ms = greatest_common_divisor(size_ms, step_ms);
+        if matches!(spec.shape, WindowShape::Cumulate { .. }) && slice_ms != step_ms {
+            return Err(format!("a window of {size_ms} ms, expected a multiple of its step {step_ms} ms"));
         }
         let tz = spec.zone.as_deref().map(Tz::from_str).transpose().map_err(|e| e.to_string())?;
         let zone = tz.filter(|tz| *tz != Tz::UTC).map(|tz| Zone { tz, last: (i64::MIN, 0) });
-        Ok(Self { size_ms: spec.size_ms, offset_ms: spec.offset_ms.rem_euclid(spec.size_ms), zone })
+        let period_ms = if matches!(spec.shape, WindowShape::Hop { .. }) { step_ms } else { size_ms };
+        let offset_ms = spec.offset_ms.rem_euclid(period_ms);
+        Ok(Self { shape: spec.shape, size_ms, offset_ms, slice_ms, step_ms, zone })
     }
 
-    /// The end, exclusive, of the window of `time`.
+    /// `time` on the windows' clock.
     #[inline]
-    pub(crate) fn end_of(&mut self, time: EventTime) -> i64 {
-        let local = match &mut self.zone {
+    pub(crate) fn local(&mut self, time: EventTime) -> i64 {
+        match &mut self.zone {
             None => time,
             Some(zone) => zone.local_time(time),
-        };
+        }
+    }
+
+    /// The end of the slice of `time`.
+    #[inline]
+    pub(crate) fn end_of(&mut self, time: EventTime) -> i64 {
+        let local = self.local(time);
         // Floor-modulo: also right before 1970 and with a negative offset.
-        let into = local.saturating_sub(self.offset_ms).rem_euclid(self.size_ms);
-        local.saturating_sub(into).saturating_add(self.size_ms)
+        let into = local.saturating_sub(self.offset_ms).rem_euclid(self.slice_ms);
+        local.saturating_sub(into).saturating_add(self.slice_ms)
+    }
+
+    /// Whether each window is a slice.
+    pub(crate) fn are_slices(&self) -> bool {
+        !matches!(self.shape, WindowShape::Hop { .. } | WindowShape::Cumulate { .. })
+    }
+
+    /// The first window that has the slice that ends at `slice`.
+    pub(crate) fn first_with(&self, slice: i64) -> i64 {
+        match self.shape {
+            WindowShape::Hop { slide_ms } => {
+                let grid = self.offset_ms.saturating_add(self.size_ms);
+                slice.saturating_add(grid.saturating_sub(slice).rem_euclid(slide_ms))
+            }
+            _ => slice,
+        }
+    }
+
+    /// The last window that has the slice that ends at `slice`; below [`Windows::first_with`] if none has.
+    pub(crate) fn last_with(&self, slice: i64) -> i64 {
+        match self.shape {
+            WindowShape::Hop { slide_ms } => {
+                let slice_start = slice.saturating_sub(self.slice_ms);
+                let into = slice_start.saturating_sub(self.offset_ms).rem_euclid(slide_ms);
+                slice_start.saturating_sub(into).saturating_add(self.size_ms)
+            }
+            WindowShape::Cumulate { .. } => self.start_of_window(slice).saturating_add(self.size_ms),
+            _ => slice,
+        }
+    }
+
+    /// The window behind that which ends at `end`.
+    pub(crate) fn next(&self, end: i64) -> i64 {
+        end.saturating_add(self.step_ms)
+    }
+
+    /// The end of the first slice of the window that ends at `end`.
+    pub(crate) fn first_slice(&self, end: i64) -> i64 {
+        self.start_of_window(end).saturating_add(self.slice_ms)
+    }
+
+    /// The first window, from that which ends at `from`, that `watermark` leaves open.
+    pub(crate) fn first_open(&self, mut from: i64, watermark: EventTime) -> i64 {
+        if self.zone.is_none() && from <= watermark {
+            // As many steps as lead to watermark + 1 at the most.
+            from += watermark.saturating_sub(from) / self.step_ms * self.step_ms;
+        }
+        while self.closes_at(from) <= watermark && from < i64::MAX {
+            from = self.next(from);
+        }
+        from
     }
 
     /// Whether windows are cut on event time itself.
@@ -56,7 +130,18 @@ impl Windows {
     }
 
     pub(crate) fn start_of_window(&self, end: i64) -> i64 {
-        end.saturating_sub(self.size_ms)
+        match self.shape {
+            WindowShape::Cumulate { .. } => {
+                let last = end.saturating_sub(1);
+                last.saturating_sub(last.saturating_sub(self.offset_ms).rem_euclid(self.size_ms))
+            }
+            _ => end.saturating_sub(self.size_ms),
+        }
+    }
+
+    /// The start of the slice that ends at `end`.
+    pub(crate) fn start_of_slice(&self, end: i64) -> i64 {
+        end.saturating_sub(self.slice_ms)
     }
 
     /// The lowest watermark at which the window that ends at `end` is over.
@@ -111,6 +196,10 @@ impl Zone {
             }
         }
     }
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// None beyond the calendar (years outside about ±262,000): no zone has changes there.

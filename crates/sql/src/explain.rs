@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use highwater_stream::{
     AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, PlanNode,
-    StreamPlan, WindowSpec,
+    StreamPlan, WindowShape, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -74,6 +74,9 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
                 node.schema.fields()[spec.kept.len()..].iter().map(|field| field.name().as_str()).collect();
             let outer = if spec.outer { " outer" } else { "" };
             format!("Unnest{outer} {} gives [{}]", name(spec.collection), columns.join(", "))
+        }
+        OperatorSpec::SessionTable(spec) => {
+            format!("WindowTable {} by [{}]", window_text(&spec.window, &name), names(&spec.keys))
         }
         OperatorSpec::WindowTable(window) => format!("WindowTable {}", window_text(window, &name)),
         OperatorSpec::WindowAggregate(spec) => format!(
@@ -171,7 +174,18 @@ fn column(name: &str, expr: &str) -> String {
 }
 
 fn window_text(window: &WindowSpec, name: &dyn Fn(usize) -> String) -> String {
-    let mut text = format!("tumble {} {} ms", name(window.time_column), window.size_ms);
+    let WindowSpec { time_column, shape, size_ms, .. } = window;
+    let time = name(*time_column);
+    let mut text = match shape {
+        WindowShape::Tumble => format!("tumble {time} {size_ms} ms"),
+        WindowShape::Hop { slide_ms } => format!("hop {time} {size_ms} ms each {slide_ms} ms"),
+        WindowShape::Cumulate { step_ms } => format!("cumulate {time} {size_ms} ms by {step_ms} ms"),
+        WindowShape::Session => format!("session {time} gap {size_ms} ms"),
+        WindowShape::Attached => format!("attached {time}"),
+    };
+    if window.processing_time {
+        text.push_str(" in processing time");
+    }
     if window.offset_ms != 0 {
         let _ = write!(text, " offset {} ms", window.offset_ms);
     }

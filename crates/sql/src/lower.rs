@@ -14,8 +14,8 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
-    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
-    WindowAggregateSpec, WindowSpec, carries_changes,
+    OperatorSpec, PlanNode, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan,
+    UnnestSpec, WindowAggregateSpec, WindowShape, WindowSpec, carries_changes,
 };
 
 use crate::catalog::ColumnKind;
@@ -121,6 +121,7 @@ impl Lowering {
                 let mut below: Names =
                     needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
                 below.insert(window.time.clone());
+                below.extend(window.partition.iter().cloned());
                 let input = self.prune_exactly(input, &below);
                 let window_column = |name: &str| {
                     relation.index(name).is_some_and(|index| relation.columns[index].window.is_some())
@@ -393,6 +394,23 @@ impl Lowering {
     fn window_table(&mut self, relation: &Relation, input: &Arc<Relation>, window: &Window) -> NodeId {
         let from = self.relation(input);
         let schema = self.schema(from);
+        if window.shape == WindowShape::Session {
+            let spec = SessionTableSpec {
+                window: window_spec(window, &schema),
+                keys: places(&window.partition, &schema),
+            };
+            let (text, title) = (describe_window(window), format!("Window({})", window.time));
+            let spread = spec.keys.clone();
+            return self.keyed(
+                "window",
+                title,
+                text,
+                OperatorSpec::SessionTable(spec),
+                from,
+                spread,
+                relation,
+            );
+        }
         let below = &self.plan.nodes[from];
         let draft = Draft {
             kind: "window",
@@ -702,9 +720,11 @@ fn place(name: &str, schema: &Schema) -> usize {
 fn window_spec(window: &Window, schema: &Schema) -> WindowSpec {
     WindowSpec {
         time_column: place(&window.time, schema),
+        shape: window.shape,
         size_ms: window.size_ms,
         offset_ms: window.offset_ms,
         zone: window.zone.clone(),
+        processing_time: window.processing_time,
     }
 }
 
@@ -722,7 +742,19 @@ fn aggregate_calls(calls: &[Aggregate], schema: &Schema) -> Vec<AggregateCall> {
 }
 
 fn describe_window(window: &Window) -> String {
-    format!("tumble {} {} {} {:?}", window.time, window.size_ms, window.offset_ms, window.zone)
+    let Window { time, shape, size_ms, offset_ms, zone, processing_time, partition } = window;
+    let mut text = match shape {
+        WindowShape::Tumble => "tumble".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    let _ = write!(text, " {time} {size_ms} {offset_ms} {zone:?}");
+    if *processing_time {
+        text.push_str(" processing time");
+    }
+    if *shape == WindowShape::Session {
+        let _ = write!(text, " of {partition:?}");
+    }
+    text
 }
 
 fn describe_aggregate(keys: &[String], calls: &[Aggregate]) -> String {

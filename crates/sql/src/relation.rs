@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
-use highwater_stream::{AggregateFunction, JoinKind, WindowColumn, is_proctime};
+use highwater_stream::{AggregateFunction, JoinKind, WindowColumn, WindowShape, is_proctime};
 
 use crate::bind::match_recognize::Pattern;
 use crate::catalog::TableDefinition;
@@ -45,6 +45,10 @@ pub(crate) struct WindowRole {
     pub(crate) part: WindowColumn,
     /// The window was aggregated: its rows are results.
     pub(crate) closed: bool,
+    /// Cut on the session's wall clock.
+    pub(crate) local: bool,
+    /// In processing time.
+    pub(crate) processing_time: bool,
 }
 
 /// An operator.
@@ -143,13 +147,17 @@ pub(crate) struct Scan {
     pub(crate) idle_timeout_ms: Option<u64>,
 }
 
-/// A window by the names of its input's columns.
+/// Windows by the names of the input's columns: see `WindowSpec`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) time: String,
+    pub(crate) shape: WindowShape,
     pub(crate) size_ms: i64,
     pub(crate) offset_ms: i64,
     pub(crate) zone: Option<String>,
+    pub(crate) processing_time: bool,
+    /// Of sessions: the columns whose values have sessions of their own.
+    pub(crate) partition: Vec<String>,
 }
 
 /// An aggregate call by the names of its input's columns.

@@ -197,7 +197,8 @@ fn byte_of(text: &str, at: Location) -> usize {
     text[start..].char_indices().nth(column).map_or(text.len(), |(byte, _)| start + byte)
 }
 
-fn push_statement(statements: &mut Vec<StatementTokens>, mut tokens: Vec<TokenWithSpan>) {
+fn push_statement(statements: &mut Vec<StatementTokens>, tokens: Vec<TokenWithSpan>) {
+    let mut tokens = partitions_as_arguments(tokens);
     known_syntax(&mut tokens);
     if let Some(first) = tokens.first() {
         statements.push(StatementTokens { start: first.span.start, tokens });
@@ -221,6 +222,57 @@ fn drop_table_word(current: &mut Vec<TokenWithSpan>, next: &TokenWithSpan) {
     if is_name && opens && is_table {
         current.pop();
     }
+}
+
+/// What stands for PARTITION BY among a table function's arguments.
+pub(crate) const PARTITION: &str = "$partition";
+
+/// sqlparser knows no PARTITION BY among a function's arguments: `SESSION(t PARTITION BY k, ...)` becomes
+/// `SESSION(t, $partition(k), ...)`.
+fn partitions_as_arguments(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |token: Option<&TokenWithSpan>, word: &str| {
+        matches!(token.map(|token| &token.token),
+            Some(Token::Word(w)) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    };
+    if !tokens.iter().any(|token| is(Some(token), "SESSION")) {
+        return tokens;
+    }
+    let mut result: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 4);
+    // Per open parenthesis: whether the arguments of SESSION are in it.
+    let mut calls = Vec::new();
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        match &token.token {
+            Token::LParen => calls.push(is(result.last(), "SESSION")),
+            Token::RParen => {
+                calls.pop();
+            }
+            _ => {}
+        }
+        let argument = calls.last() == Some(&true)
+            && is(Some(token), "PARTITION")
+            && is(tokens.get(at + 1), "BY")
+            && !matches!(result.last().map(|last| &last.token), Some(Token::LParen | Token::Comma) | None);
+        if !argument {
+            result.push(token.clone());
+            at += 1;
+            continue;
+        }
+        let made = |kind: Token| TokenWithSpan { token: kind, span: token.span };
+        result.extend([made(Token::Comma), made(Token::make_word(PARTITION, None))]);
+        at += 2;
+        let parenthesised = tokens.get(at).is_some_and(|token| token.token == Token::LParen);
+        if !parenthesised {
+            result.push(made(Token::LParen));
+            let name = tokens.get(at..).unwrap_or_default().iter();
+            let name = name.take_while(|token| !matches!(token.token, Token::Comma | Token::RParen));
+            let before = result.len();
+            result.extend(name.cloned());
+            at += result.len() - before;
+            result.push(made(Token::RParen));
+        }
+    }
+    result
 }
 
 /// `OPTIONS('k' = 'v', ...)` behind a table's name.

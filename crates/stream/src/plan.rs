@@ -88,8 +88,10 @@ pub enum OperatorSpec {
     Union,
     /// Each row once per element of an array or map.
     Unnest(UnnestSpec),
-    /// Appends `window_start`, `window_end`, `window_time` to each row. Never drops a late row.
+    /// Appends `window_start`, `window_end`, `window_time` to each row, once per window. Never drops a late row.
     WindowTable(WindowSpec),
+    /// The same for sessions: says a session's rows once it is over; drops rows whose session is over.
+    SessionTable(SessionTableSpec),
     /// Aggregates per window and key; drops rows whose window is over.
     WindowAggregate(WindowAggregateSpec),
     /// Aggregates per key for ever; emits a changelog.
@@ -147,17 +149,51 @@ pub struct UnnestSpec {
     pub outer: bool,
 }
 
-/// A window of event time.
+/// Windows over time. All times are ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// Index of the time attribute in the input's schema.
+    /// Index in the input's schema: the time attribute; of attached windows the column of their ends.
     pub time_column: usize,
-    /// Window length, ms, above 0. Windows are `[start, start + size_ms)`.
+    /// How windows lie.
+    pub shape: WindowShape,
+    /// Above 0: the windows' length, of cumulating windows the longest; of sessions the gap.
     pub size_ms: i64,
-    /// Windows start at `offset_ms + k * size_ms`.
+    /// Windows start at `offset_ms + k * size_ms` (or `k * slide_ms`).
     pub offset_ms: i64,
     /// For `TIMESTAMP_LTZ`: the zone whose wall clock cuts the windows. None for `TIMESTAMP`.
     pub zone: Option<String>,
+    /// Rows belong to the window that is open when they come, whatever their time column says.
+    pub processing_time: bool,
+}
+
+/// How windows lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowShape {
+    /// One behind the other: `[start, start + size_ms)`.
+    Tumble,
+    /// One every so many ms; a row may be in several or in none.
+    Hop {
+        /// From one start to the next, above 0.
+        slide_ms: i64,
+    },
+    /// `[start, start + step_ms)`, `[start, start + 2 * step_ms)`, .. `[start, start + size_ms)`.
+    Cumulate {
+        /// Above 0, a divisor of the size.
+        step_ms: i64,
+    },
+    /// Rows of one key of which each is at most a gap behind the one before: `[first, last + gap)`.
+    Session,
+    /// The windows that the rows of a window table or of an aggregation carry with them.
+    Attached,
+}
+
+/// `SESSION(TABLE t PARTITION BY keys, ..)` without an aggregation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionTableSpec {
+    /// Of shape [`WindowShape::Session`].
+    pub window: WindowSpec,
+    /// Key columns in the input's schema.
+    pub keys: Vec<usize>,
 }
 
 /// `GROUP BY keys, window` over a window table function.

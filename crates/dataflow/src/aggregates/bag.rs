@@ -65,6 +65,12 @@ impl Slab for Bag {
         rows.each(|row, slot, weight| self.change(slot, values.get(row), weight));
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        for (value, count) in self.slots[from].clone() {
+            self.change(into, &value, count);
+        }
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         let DataType::List(field) = &self.output else {
             return Err(JobError::Plan(format!("COLLECT as {} is no list", self.output)));

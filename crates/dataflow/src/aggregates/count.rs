@@ -36,6 +36,10 @@ impl Slab for Count {
         rows.each(|_, slot, weight| counts[slot] += weight);
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        self.counts[into] += self.counts[from];
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         let counts = Int64Array::from_iter_values(slots.iter().map(|slot| self.counts[*slot as usize]));
         as_type(Arc::new(counts), &self.output, "COUNT")

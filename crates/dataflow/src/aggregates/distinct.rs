@@ -79,6 +79,26 @@ impl Slab for Distinct {
         self.inner.update(&Rows { slots, argument, counted: Some(&counted), weights: Some(&weights) });
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        let values = std::mem::take(&mut self.values[from]);
+        let (mut changed, mut weights) = (Vec::new(), Vec::new());
+        for (value, count) in &values {
+            let weight = self.change(into, value, *count);
+            if weight != 0 {
+                changed.push(&**value);
+                weights.push(weight);
+            }
+        }
+        if !changed.is_empty() {
+            let columns = self.codec.decode(changed.into_iter());
+            let column = columns.expect("this codec wrote the values").remove(0);
+            let slots = vec![into as Slot; weights.len()];
+            let (argument, weights) = (Some(&column), Some(&weights[..]));
+            self.inner.update(&Rows { slots: &slots, argument, counted: None, weights });
+        }
+        self.values[from] = values;
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         self.inner.output(slots)
     }

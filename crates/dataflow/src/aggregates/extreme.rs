@@ -121,6 +121,18 @@ impl<C: Cell> Slab for Extreme<C> {
         });
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        let Some(value) = self.best[from].clone() else { return };
+        let better = if self.form.least { Ordering::Less } else { Ordering::Greater };
+        let held = match &self.best[into] {
+            Some(best) if value.cmp(best) != better => return,
+            Some(best) => C::extra_bytes(best),
+            None => 0,
+        };
+        self.extra = self.extra + C::extra_bytes(&value) - held;
+        self.best[into] = Some(value);
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         self.form.finish(C::column(slots.iter().map(|slot| self.best[*slot as usize].as_ref())))
     }
@@ -179,6 +191,20 @@ impl<C: Cell> Slab for Counted<C> {
             }
             self.distinct = self.distinct + values.len() - before;
         });
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let others = self.values[from].clone();
+        let values = &mut self.values[into];
+        let before = values.len();
+        for (value, weight) in others {
+            let count = values.entry(value.clone()).or_insert(0);
+            *count += weight;
+            if *count == 0 {
+                values.remove(&value);
+            }
+        }
+        self.distinct = self.distinct + values.len() - before;
     }
 
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {

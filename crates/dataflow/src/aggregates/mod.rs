@@ -31,6 +31,9 @@ pub(crate) trait Slab: Send {
     /// Takes rows in.
     fn update(&mut self, rows: &Rows<'_>);
 
+    /// Takes in what `from` holds, whose rows came later; `from` stays.
+    fn merge(&mut self, into: usize, from: usize);
+
     /// The results at `slots`, in their order.
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError>;
 
@@ -155,6 +158,11 @@ impl Aggregates {
             call.slab.update(&Rows { slots, argument, counted, weights });
         }
         Ok(())
+    }
+
+    /// `into` takes in what `from` holds, whose rows came later; `from` stays.
+    pub(crate) fn merge(&mut self, into: Slot, from: Slot) {
+        self.calls.iter_mut().for_each(|call| call.slab.merge(into as usize, from as usize));
     }
 
     /// One column per call, one row per slot.

@@ -165,6 +165,11 @@ impl Slab for Sequence {
         });
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        let values: Vec<Box<[u8]>> = self.slots[from].values.values().cloned().collect();
+        values.iter().for_each(|value| self.add(into, value));
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         let pick = |slot: &Slot| {
             let values = &self.slots[*slot as usize].values;

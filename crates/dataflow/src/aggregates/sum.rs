@@ -109,6 +109,11 @@ where
         });
     }
 
+    fn merge(&mut self, into: usize, from: usize) {
+        self.sums[into] = self.sums[into].add_wrapping(self.sums[from]);
+        self.counts[into] += self.counts[from];
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         let value = |slot: &Slot| {
             let (sum, count) = (self.sums[*slot as usize], self.counts[*slot as usize]);
@@ -202,6 +207,17 @@ impl Slab for DecimalSum {
             }
             self.counts[slot] += weight;
         });
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let (add, high) = (self.low[from], self.high[from]);
+        let (sum, overflowed) = self.low[into].overflowing_add(add);
+        self.low[into] = sum;
+        self.high[into] += high;
+        if overflowed {
+            self.high[into] += if add > 0 { 1 } else { -1 };
+        }
+        self.counts[into] += self.counts[from];
     }
 
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {

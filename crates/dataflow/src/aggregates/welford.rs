@@ -36,6 +36,20 @@ impl Moments {
         }
     }
 
+    /// Both together, as Chan et al. do it.
+    fn with(self, other: Self) -> Self {
+        if self.count <= 0 || other.count <= 0 {
+            return if other.count > 0 { other } else { self };
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let apart = other.mean - self.mean;
+        Self {
+            count: self.count + other.count,
+            mean: self.mean + apart * b / (a + b),
+            squares: self.squares + other.squares + apart * apart * a * b / (a + b),
+        }
+    }
+
     fn take_back(&mut self, x: f64) {
         self.count -= 1;
         if self.count > 0 {
@@ -65,6 +79,11 @@ impl Slab for Welford {
             0.. => slots[slot].add(values[row]),
             _ => slots[slot].take_back(values[row]),
         });
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let (a, b) = (self.slots[into], self.slots[from]);
+        self.slots[into] = a.with(b);
     }
 
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {

@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 use highwater_state::RestoredState;
 use highwater_stream::{
     AggregateCall, AggregateFunction, ChangeBatch, GroupAggregateSpec, Message, RowKind, WATERMARK_END,
-    WindowAggregateSpec, WindowColumn, WindowSpec,
+    WindowAggregateSpec, WindowColumn, WindowShape, WindowSpec,
 };
 
 use super::*;
@@ -92,7 +92,8 @@ fn call(function: AggregateFunction, argument: Option<usize>) -> AggregateCall {
 }
 
 fn window(size_ms: i64) -> WindowSpec {
-    WindowSpec { time_column: 1, size_ms, offset_ms: 0, zone: None }
+    let (shape, zone) = (WindowShape::Tumble, None);
+    WindowSpec { time_column: 1, shape, size_ms, offset_ms: 0, zone, processing_time: false }
 }
 
 fn window_count() -> WindowAggregate {

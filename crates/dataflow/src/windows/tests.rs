@@ -2,7 +2,11 @@ use super::*;
 
 fn windows(size_ms: i64, offset_ms: i64, zone: Option<&str>) -> Windows {
     let zone = zone.map(str::to_owned);
-    Windows::new(&WindowSpec { time_column: 0, size_ms, offset_ms, zone }).unwrap()
+    Windows::new(&spec(WindowShape::Tumble, size_ms, offset_ms, zone)).unwrap()
+}
+
+fn spec(shape: WindowShape, size_ms: i64, offset_ms: i64, zone: Option<String>) -> WindowSpec {
+    WindowSpec { time_column: 0, shape, size_ms, offset_ms, zone, processing_time: false }
 }
 
 fn utc(text: &str) -> i64 {
@@ -32,7 +36,7 @@ fn windows_floor_before_1970_and_with_any_offset() {
 
 #[test]
 fn nonsense_is_refused() {
-    let spec = WindowSpec { time_column: 0, size_ms: 0, offset_ms: 0, zone: None };
+    let spec = spec(WindowShape::Tumble, 0, 0, None);
     assert!(Windows::new(&spec).is_err());
     assert!(Windows::new(&WindowSpec { size_ms: 1, zone: Some("Mars/Olympus".to_owned()), ..spec }).is_err());
 }

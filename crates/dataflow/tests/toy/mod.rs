@@ -283,7 +283,14 @@ pub(crate) fn tumble_plan(delay_ms: i64) -> StreamPlan {
         uid: "window-aggregate:1".to_owned(),
         title: "WindowAggregate(k)".to_owned(),
         spec: OperatorSpec::WindowAggregate(WindowAggregateSpec {
-            window: WindowSpec { time_column: 1, size_ms: 10, offset_ms: 0, zone: None },
+            window: WindowSpec {
+                time_column: 1,
+                shape: WindowShape::Tumble,
+                size_ms: 10,
+                offset_ms: 0,
+                zone: None,
+                processing_time: false,
+            },
             keys: vec![0],
             calls: vec![call(CountStar, None), call(Sum, Some(2)), call(Min, Some(2)), distinct],
             window_columns: vec![WindowColumn::End],

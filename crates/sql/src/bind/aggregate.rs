@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use datafusion_common::ScalarValue;
 use datafusion_expr::Expr;
-use highwater_stream::{AggregateFunction, WindowColumn};
+use highwater_stream::{AggregateFunction, WindowColumn, WindowShape};
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
     Spanned, Visit, Visitor,
@@ -14,10 +14,11 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::expression::ExprBinder;
+use super::group_window::{GroupWindow, part_column};
 use super::window;
 use crate::error::{Bound, Fault};
 use crate::functions::{Typed, literal};
-use crate::relation::{Aggregate, Column, Node, Relation, WindowRole, column_name, named, unique};
+use crate::relation::{Aggregate, Column, Node, Relation, Window, WindowRole, column_name, named, unique};
 use crate::types::{PRECISION_MAX, SqlType};
 
 /// Every aggregate of Flink, and which this version has.
@@ -49,12 +50,15 @@ pub(crate) const NAMES: &[(&str, bool)] = &[
     ("TUMBLE_START", false),
     ("TUMBLE_END", false),
     ("TUMBLE_ROWTIME", false),
+    ("TUMBLE_PROCTIME", false),
     ("HOP_START", false),
     ("HOP_END", false),
     ("HOP_ROWTIME", false),
+    ("HOP_PROCTIME", false),
     ("SESSION_START", false),
     ("SESSION_END", false),
     ("SESSION_ROWTIME", false),
+    ("SESSION_PROCTIME", false),
 ];
 
 /// The aggregate's name, if the call is one (and not over a window of rows).
@@ -167,13 +171,8 @@ pub(crate) fn bind_call(
     at: Location,
 ) -> Bound<BoundCall> {
     if !NAMES.contains(&(name, true)) {
-        let legacy = ["TUMBLE_", "HOP_", "SESSION_"].iter().any(|prefix| name.starts_with(prefix));
-        let hint = if legacy {
-            "use the window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))"
-        } else {
-            "docs/sql/functions.md lists the aggregates"
-        };
-        return Err(Fault::unsupported(at, format!("aggregate {name}")).hint(hint));
+        return Err(Fault::unsupported(at, format!("aggregate {name}"))
+            .hint("docs/sql/functions.md lists the aggregates"));
     }
     if !function.within_group.is_empty() || function.null_treatment.is_some() {
         return Err(Fault::unsupported(at, format!("WITHIN GROUP or NULLS in {name}")));
@@ -255,6 +254,8 @@ pub(super) fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction
 pub(crate) struct Grouping {
     keys: Vec<Key>,
     calls: Vec<BoundCall>,
+    /// `GROUP BY TUMBLE(..)`.
+    pub(super) window: Option<GroupWindow>,
 }
 
 #[derive(Clone, Debug)]
@@ -280,7 +281,7 @@ impl Grouping {
             .map(|(index, key)| column_name(&key.expr).map_or_else(|| format!("$key{index}"), str::to_owned));
         let names = unique(names.collect());
         let keys = distinct.into_iter().zip(names).map(|(bound, name)| Key { bound, name }).collect();
-        Self { keys, calls: Vec::new() }
+        Self { keys, calls: Vec::new(), window: None }
     }
 
     /// The key that the syntax stands for.
@@ -336,6 +337,9 @@ impl Grouping {
 
     /// The aggregation of `input`.
     pub(crate) fn build(self, input: &Arc<Relation>, zone: Tz, at: Location) -> Bound<Arc<Relation>> {
+        if let Some(group) = &self.window {
+            return self.build_group_window(input, group, at);
+        }
         let role = |key: &Key| {
             column_name(&key.bound.expr)
                 .and_then(|name| input.index(name))
@@ -344,14 +348,6 @@ impl Grouping {
         let has =
             |part: WindowColumn| self.keys.iter().any(|key| role(key).is_some_and(|role| role.part == part));
         if has(WindowColumn::Start) && has(WindowColumn::End) {
-            let closed = self.keys.iter().any(|key| role(key).is_some_and(|role| role.closed));
-            if closed {
-                return Err(Fault::unsupported(
-                    at,
-                    "aggregating the results of a window once more by window_start, window_end",
-                )
-                .hint("put TUMBLE(TABLE v, DESCRIPTOR(window_time), ...) over a view of the first result"));
-            }
             return self.build_window(input, zone, at);
         }
         self.build_group(input, at)
@@ -379,28 +375,52 @@ impl Grouping {
         }))
     }
 
-    fn build_window(self, input: &Arc<Relation>, _zone: Tz, at: Location) -> Bound<Arc<Relation>> {
-        let (stripped, window) = window::strip(input, at)?;
-        let is_window = |key: &Key| {
+    fn build_window(self, input: &Arc<Relation>, zone: Tz, at: Location) -> Bound<Arc<Relation>> {
+        let role = |key: &Key| {
             column_name(&key.bound.expr)
                 .and_then(|name| input.index(name))
                 .and_then(|index| input.columns[index].window)
         };
-        let (window_keys, keys): (Vec<&Key>, Vec<&Key>) =
-            self.keys.iter().partition(|key| is_window(key).is_some());
-        let mut before = Before { window_columns: window::names(input), ..Before::default() };
+        let (mut window_keys, mut keys): (Vec<&Key>, Vec<&Key>) =
+            self.keys.iter().partition(|key| role(key).is_some());
+        let (below, window) = match window::strip(input).filter(|(_, window)| fits(window, &keys)) {
+            Some(direct) => direct,
+            None => {
+                let end =
+                    window_keys.iter().find(|key| role(key).is_some_and(|r| r.part == WindowColumn::End));
+                let window = attached(input, end.map(|key| &key.bound), zone, at)?;
+                // The start tells windows apart that end together.
+                window_keys.retain(|key| role(key).is_some_and(|role| role.part != WindowColumn::Start));
+                keys =
+                    self.keys.iter().filter(|key| !window_keys.iter().any(|k| k.name == key.name)).collect();
+                (Arc::clone(input), window)
+            }
+        };
+        self.check_calls(&window, at)?;
+        let direct = window.shape != WindowShape::Attached;
+        let gone = if direct { window::names(input) } else { Vec::new() };
+        let mut before = Before { window_columns: gone, ..Before::default() };
         let time = Typed {
             expr: named(&window.time),
-            ty: stripped
+            ty: below
                 .index(&window.time)
-                .map_or(SqlType::Timestamp(3), |index| stripped.columns[index].ty.clone()),
+                .map_or(SqlType::Timestamp(3), |index| below.columns[index].ty.clone()),
             at,
         };
         let key_names = before.keys(keys.iter().copied())?;
         let calls = before.calls(&self.calls, at)?;
         let time_name = before.column(&time)?;
-        let mut columns: Vec<Column> =
-            keys.iter().map(|key| Column::plain(key.name.clone(), key.bound.ty.clone())).collect();
+        let closed = |key: &Key| {
+            let role = role(key)?;
+            Some(WindowRole { closed: true, ..role })
+        };
+        let mut columns: Vec<Column> = keys
+            .iter()
+            .map(|key| Column {
+                window: closed(key),
+                ..Column::plain(key.name.clone(), key.bound.ty.clone())
+            })
+            .collect();
         columns.extend(
             calls
                 .iter()
@@ -410,19 +430,20 @@ impl Grouping {
         let mut parts = Vec::with_capacity(window_keys.len());
         let mut unique_keys = Vec::new();
         for key in window_keys {
-            let Some(role) = is_window(key) else { continue };
+            let Some(role) = closed(key) else { continue };
             unique_keys.push((0..keys.len()).chain(std::iter::once(columns.len())).collect());
             parts.push(role.part);
+            let time = role.part == WindowColumn::Time;
             columns.push(Column {
                 name: key.name.clone(),
                 ty: key.bound.ty.clone(),
-                rowtime: role.part == WindowColumn::Time,
-                proctime: false,
-                window: Some(WindowRole { part: role.part, closed: true }),
+                rowtime: time && !role.processing_time,
+                proctime: time && role.processing_time,
+                window: Some(role),
             });
         }
-        let input = before.relation(&stripped);
-        let window = crate::relation::Window { time: time_name, ..window };
+        let input = before.relation(&below);
+        let window = Window { time: time_name, ..window };
         Ok(Arc::new(Relation {
             columns,
             updating: false,
@@ -430,6 +451,108 @@ impl Grouping {
             node: Node::WindowAggregate { input, window, keys: key_names, calls, parts },
         }))
     }
+
+    fn build_group_window(
+        &self,
+        input: &Arc<Relation>,
+        group: &GroupWindow,
+        at: Location,
+    ) -> Bound<Arc<Relation>> {
+        self.check_merging(group.window.shape, at)?;
+        let mut before = Before::default();
+        let key_names = before.keys(self.keys.iter())?;
+        let calls = before.calls(&self.calls, at)?;
+        let ty = group.part_type(WindowColumn::Time);
+        let time = before.column(&Typed { expr: named(&group.window.time), ty, at })?;
+        let mut columns: Vec<Column> =
+            self.keys.iter().map(|key| Column::plain(key.name.clone(), key.bound.ty.clone())).collect();
+        let results = calls.iter().enumerate();
+        columns.extend(results.map(|(index, call)| Column::plain(call_name(index), call.output.clone())));
+        let mut unique_keys = Vec::new();
+        for part in &group.parts {
+            unique_keys.push((0..self.keys.len()).chain(std::iter::once(columns.len())).collect());
+            let time = *part == WindowColumn::Time;
+            columns.push(Column {
+                rowtime: time && !group.window.processing_time,
+                proctime: time && group.window.processing_time,
+                ..Column::plain(part_column(*part), group.part_type(*part))
+            });
+        }
+        let window = Window { time, partition: key_names.clone(), ..group.window.clone() };
+        let (input, parts) = (before.relation(input), group.parts.clone());
+        Ok(Arc::new(Relation {
+            columns,
+            updating: false,
+            keys: unique_keys,
+            node: Node::WindowAggregate { input, window, keys: key_names, calls, parts },
+        }))
+    }
+
+    /// What Flink refuses in windows that merge.
+    fn check_calls(&self, window: &Window, at: Location) -> Bound<()> {
+        if let WindowShape::Hop { slide_ms } = window.shape
+            && window.size_ms % slide_ms != 0
+        {
+            let message = format!(
+                "an aggregation over HOP of {} ms: expected a multiple of its slide, {slide_ms} ms",
+                window.size_ms
+            );
+            return Err(Fault::new(at, message));
+        }
+        self.check_merging(window.shape, at)
+    }
+
+    fn check_merging(&self, shape: WindowShape, at: Location) -> Bound<()> {
+        let merges = !matches!(shape, WindowShape::Tumble | WindowShape::Attached);
+        let first_or_last = |call: &BoundCall| {
+            matches!(call.function, AggregateFunction::FirstValue | AggregateFunction::LastValue)
+        };
+        if merges && self.calls.iter().any(first_or_last) {
+            return Err(Fault::new(
+                at,
+                "FIRST_VALUE or LAST_VALUE in windows that merge (HOP, CUMULATE, SESSION)",
+            )
+            .hint("MIN and MAX merge; TUMBLE windows do not"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the window's own aggregation gives the groups: sessions are those of their partition.
+fn fits(window: &Window, keys: &[&Key]) -> bool {
+    if window.shape != WindowShape::Session {
+        return true;
+    }
+    let names: Option<Vec<&str>> = keys.iter().map(|key| column_name(&key.bound.expr)).collect();
+    names.is_some_and(|names| {
+        names.iter().all(|name| window.partition.iter().any(|column| column == name))
+            && window.partition.iter().all(|column| names.contains(&column.as_str()))
+    })
+}
+
+/// The windows that the rows of `input` carry, whose end is `end`.
+fn attached(input: &Arc<Relation>, end: Option<&Typed>, zone: Tz, at: Location) -> Bound<Window> {
+    let unsupported = |what: &str| {
+        Err(Fault::unsupported(at, what.to_owned()).hint(
+            "aggregate directly over TABLE(TUMBLE(...)) or its aggregation, their projections and filters",
+        ))
+    };
+    let end = end.and_then(|end| column_name(&end.expr)).and_then(|name| input.index(name));
+    let Some((end, role)) = end.and_then(|end| Some((end, input.columns[end].window?))) else {
+        return unsupported("a window aggregation without the window's end");
+    };
+    if input.updating || !window::carries_windows(input) {
+        return unsupported("a window aggregation over this query");
+    }
+    Ok(Window {
+        time: input.columns[end].name.clone(),
+        shape: WindowShape::Attached,
+        size_ms: 1,
+        offset_ms: 0,
+        zone: role.local.then(|| zone.name().to_owned()),
+        processing_time: role.processing_time,
+        partition: Vec::new(),
+    })
 }
 
 fn call_name(index: usize) -> String {
@@ -506,14 +629,6 @@ impl Before {
 /// A key of `GROUP BY`.
 pub(crate) fn bind_key(plain: &mut ExprBinder<'_>, syntax: &Syntax) -> Bound<Typed> {
     let at = syntax.span().start;
-    if let Syntax::Function(function) = syntax {
-        let name = function.name.to_string().to_uppercase();
-        if ["TUMBLE", "HOP", "SESSION"].contains(&name.as_str()) {
-            return Err(Fault::unsupported(at, format!("group window {name}"))
-                .hint("use the window table function: FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
-                       GROUP BY window_start, window_end"));
-        }
-    }
     match syntax {
         Syntax::GroupingSets(_) | Syntax::Cube(_) | Syntax::Rollup(_) => {
             Err(Fault::unsupported(at, "GROUPING SETS, CUBE and ROLLUP")

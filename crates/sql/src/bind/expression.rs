@@ -154,6 +154,10 @@ impl<'a> ExprBinder<'a> {
         let Some(grouping) = self.grouping.as_mut() else {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here")));
         };
+        let part = super::group_window::bind_part(&mut plain, grouping.window.as_mut(), function, name, at)?;
+        if let Some(part) = part {
+            return Ok(part);
+        }
         super::aggregate::bind_result(&mut plain, function, name, at, &mut |call| grouping.add_call(call, at))
     }
 

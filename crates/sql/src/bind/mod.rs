@@ -4,6 +4,7 @@ pub(crate) mod aggregate;
 mod clock;
 mod compound;
 pub(crate) mod expression;
+mod group_window;
 mod join;
 pub(crate) mod match_recognize;
 mod match_values;

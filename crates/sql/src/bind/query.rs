@@ -12,7 +12,9 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, View, clock, join, match_recognize, subquery, table, unnest, window};
+use super::{
+    Ctes, Session, View, clock, group_window, join, match_recognize, subquery, table, unnest, window,
+};
 use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::{Typed, cast};
@@ -241,7 +243,8 @@ impl Session<'_> {
             return Ok(None);
         }
         let bind = |key: &Syntax| bind_key(&mut ExprBinder::new(scope, self.zone), key);
-        keys.iter().map(bind).collect::<Bound<Vec<_>>>().map(Some)
+        let keys = keys.iter().filter(|key| !group_window::is_window(key));
+        keys.map(bind).collect::<Bound<Vec<_>>>().map(Some)
     }
 
     fn aggregated(
@@ -253,6 +256,7 @@ impl Session<'_> {
         at: Location,
     ) -> Bound<Arc<Relation>> {
         let mut grouping = Grouping::new(keys);
+        grouping.window = group_window::find(scope, &select.group_by, self.zone, at)?;
         let mut columns = Vec::with_capacity(items.len());
         for item in items {
             columns.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);

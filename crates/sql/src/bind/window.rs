@@ -2,70 +2,199 @@
 
 use std::sync::Arc;
 
-use highwater_stream::WindowColumn;
+use highwater_stream::{WindowColumn, WindowShape};
 use sqlparser::ast::{Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
 use sqlparser::tokenizer::Location;
 
 use super::{Ctes, Session};
 use crate::error::{Bound, Fault, nearest};
 use crate::relation::{Column, Node, Relation, Window, WindowRole, column_name, named, unique};
+use crate::script::PARTITION;
 use crate::types::SqlType;
 
 const FORM: &str = "TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND [, INTERVAL '2' SECOND offset])";
 
-/// `TABLE(TUMBLE(...))`.
-pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound<Arc<Relation>> {
-    let at = syntax.span().start;
-    let Syntax::Function(function) = syntax else {
-        return Err(Fault::unsupported(at, "this table function").hint(FORM));
-    };
-    let name = function.name.to_string().to_uppercase();
-    if name != "TUMBLE" {
-        let hint = match name.as_str() {
-            "HOP" | "CUMULATE" | "SESSION" => "TUMBLE is supported",
-            _ => FORM,
+/// The window table functions: name, arguments, how to write it.
+const FUNCTIONS: &[(&str, &[&str], &str)] = &[
+    ("TUMBLE", &["DATA", "TIMECOL", "SIZE", "OFFSET"], FORM),
+    (
+        "HOP",
+        &["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"],
+        "HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND slide, INTERVAL '10' SECOND size [, offset])",
+    ),
+    (
+        "CUMULATE",
+        &["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"],
+        "CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '5' SECOND step, INTERVAL '10' SECOND size [, offset])",
+    ),
+    (
+        "SESSION",
+        &["DATA", "TIMECOL", "GAP"],
+        "SESSION(TABLE t [PARTITION BY k], DESCRIPTOR(ts), INTERVAL '5' SECOND)",
+    ),
+];
+
+/// A call of a window table function.
+struct Call<'a> {
+    name: &'static str,
+    form: &'static str,
+    names: &'static [&'static str],
+    places: Vec<Option<&'a Syntax>>,
+    /// The columns of PARTITION BY.
+    partition: Vec<&'a Syntax>,
+    at: Location,
+}
+
+impl<'a> Call<'a> {
+    fn new(syntax: &'a Syntax) -> Bound<Self> {
+        let at = syntax.span().start;
+        let Syntax::Function(function) = syntax else {
+            return Err(Fault::unsupported(at, "this table function").hint(FORM));
         };
-        return Err(Fault::unsupported(at, format!("table function {name}")).hint(hint));
+        let name = function.name.to_string().to_uppercase();
+        let Some((name, names, form)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
+            return Err(Fault::unsupported(at, format!("table function {name}")).hint(FORM));
+        };
+        let places = vec![None; names.len()];
+        let mut call = Self { name, form, names, places, partition: Vec::new(), at };
+        call.arguments(function)?;
+        Ok(call)
     }
-    let arguments = named_arguments(function, at)?;
-    let [Some(data), Some(time), Some(size), offset] = arguments else {
-        return Err(Fault::new(at, "TUMBLE needs a table, a time column and a size").hint(FORM));
-    };
-    let input = match data {
+
+    /// By place or by name.
+    fn arguments(&mut self, function: &'a Function) -> Bound<()> {
+        let (name, form, at) = (self.name, self.form, self.at);
+        let FunctionArguments::List(list) = &function.args else {
+            return Err(Fault::new(at, format!("{name} without arguments")).hint(form));
+        };
+        let mut next = 0;
+        for argument in &list.args {
+            let (place, expr) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(Syntax::Function(partition)))
+                    if partition.name.to_string() == PARTITION =>
+                {
+                    self.partition = super::aggregate::plain_arguments(partition, at)?;
+                    continue;
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                    next += 1;
+                    (Some(next - 1), expr)
+                }
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                    (self.names.iter().position(|known| name.value.eq_ignore_ascii_case(known)), expr)
+                }
+                _ => {
+                    let message = format!("{name} with an argument that is no expression");
+                    return Err(Fault::new(at, message).hint(form));
+                }
+            };
+            match place.and_then(|place| self.places.get_mut(place)) {
+                Some(slot @ None) => *slot = Some(expr),
+                _ => {
+                    let message = format!("an argument {name} does not have");
+                    return Err(Fault::new(expr.span().start, message).or_at(at).hint(form));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn argument(&self, name: &str) -> Bound<&'a Syntax> {
+        self.optional(name).ok_or_else(|| {
+            let names = self.names.join(", ");
+            Fault::new(self.at, format!("{} needs {names}", self.name)).hint(self.form)
+        })
+    }
+
+    fn optional(&self, name: &str) -> Option<&'a Syntax> {
+        self.names.iter().position(|known| *known == name).and_then(|place| self.places[place])
+    }
+
+    fn length(&self, name: &str) -> Bound<i64> {
+        let syntax = self.argument(name)?;
+        let ms = interval(syntax, self.at)?;
+        if ms <= 0 {
+            let message = format!("window {} {ms} ms: expected more than 0", name.to_lowercase());
+            return Err(Fault::new(syntax.span().start, message).or_at(self.at));
+        }
+        Ok(ms)
+    }
+
+    /// Shape, size and offset.
+    fn shape(&self) -> Bound<(WindowShape, i64, i64)> {
+        let offset_ms = self.optional("OFFSET").map(|offset| interval(offset, self.at)).transpose()?;
+        let offset_ms = offset_ms.unwrap_or(0);
+        let (shape, size_ms) = match self.name {
+            "HOP" => (WindowShape::Hop { slide_ms: self.length("SLIDE")? }, self.length("SIZE")?),
+            "CUMULATE" => (WindowShape::Cumulate { step_ms: self.length("STEP")? }, self.length("SIZE")?),
+            "SESSION" => (WindowShape::Session, self.length("GAP")?),
+            _ => (WindowShape::Tumble, self.length("SIZE")?),
+        };
+        if shape == WindowShape::Tumble && offset_ms.abs() >= size_ms {
+            let message = format!("window offset {offset_ms} ms: expected less than the size, {size_ms} ms");
+            return Err(Fault::new(self.at, message));
+        }
+        match shape {
+            WindowShape::Cumulate { step_ms } if size_ms % step_ms != 0 => {
+                let message =
+                    format!("CUMULATE of {size_ms} ms: expected a multiple of its step, {step_ms} ms");
+                Err(Fault::new(self.at, message))
+            }
+            _ => Ok((shape, size_ms, offset_ms)),
+        }
+    }
+}
+
+/// `TABLE(TUMBLE(...))` and its kin.
+pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound<Arc<Relation>> {
+    let call = Call::new(syntax)?;
+    let at = call.at;
+    let input = match call.argument("DATA")? {
         Syntax::Identifier(name) => session.relation(ctes, std::slice::from_ref(name))?,
         Syntax::CompoundIdentifier(names) => session.relation(ctes, names)?,
         Syntax::Subquery(query) => session.query(ctes, query)?,
         other => {
             return Err(Fault::new(other.span().start, format!("'{other}' is no table"))
                 .or_at(at)
-                .hint(FORM));
+                .hint(call.form));
         }
     };
-    let index = time_column(&input, time, at)?;
-    let size_ms = interval(size, at)?;
-    if size_ms <= 0 {
-        return Err(Fault::new(size.span().start, format!("window size {size_ms} ms: expected more than 0"))
-            .or_at(at));
+    let index = time_column(&input, call.argument("TIMECOL")?, at)?;
+    let (shape, size_ms, offset_ms) = call.shape()?;
+    if input.updating && shape == WindowShape::Session {
+        return Err(Fault::unsupported(at, "a session over rows that change"));
     }
-    let offset_ms = offset.map(|offset| interval(offset, at)).transpose()?.unwrap_or(0);
-    if offset_ms.abs() >= size_ms {
-        return Err(Fault::new(
-            at,
-            format!("window offset {offset_ms} ms: expected less than the size, {size_ms} ms"),
-        ));
+    let mut partition = Vec::with_capacity(call.partition.len());
+    for column in &call.partition {
+        match column {
+            Syntax::Identifier(name) if input.index(&name.value).is_some() => {
+                partition.push(name.value.clone())
+            }
+            other => {
+                let message = format!("'{other}' of PARTITION BY is no column of the table");
+                return Err(Fault::new(other.span().start, message).or_at(at));
+            }
+        }
     }
-    let zone =
-        matches!(input.columns[index].ty, SqlType::TimestampLtz(_)).then(|| session.zone.name().to_owned());
-    let window = Window { time: input.columns[index].name.clone(), size_ms, offset_ms, zone };
+    let time = &input.columns[index];
+    let zone = zone_of(session.zone, &time.ty);
+    let (time, processing_time) = (time.name.clone(), time.proctime);
+    let window = Window { time, shape, size_ms, offset_ms, zone, processing_time, partition };
     Ok(table(&input, index, window))
+}
+
+/// The zone whose wall clock cuts windows over times of this type.
+pub(super) fn zone_of(zone: chrono_tz::Tz, ty: &SqlType) -> Option<String> {
+    matches!(ty, SqlType::TimestampLtz(_)).then(|| zone.name().to_owned())
 }
 
 fn table(input: &Arc<Relation>, index: usize, window: Window) -> Arc<Relation> {
     let mut columns: Vec<Column> = input
         .columns
         .iter()
-        .map(|column| Column { rowtime: false, window: None, ..column.clone() })
+        .map(|column| Column { rowtime: false, proctime: false, window: None, ..column.clone() })
         .collect();
+    let (local, processing_time) = (window.zone.is_some(), window.processing_time);
     for (part, name) in [
         (WindowColumn::Start, "window_start"),
         (WindowColumn::End, "window_end"),
@@ -75,48 +204,29 @@ fn table(input: &Arc<Relation>, index: usize, window: Window) -> Arc<Relation> {
         columns.push(Column {
             name: name.to_owned(),
             ty: if time { input.columns[index].ty.clone() } else { SqlType::Timestamp(3) },
-            rowtime: time,
-            proctime: false,
-            window: Some(WindowRole { part, closed: false }),
+            rowtime: time && !processing_time,
+            proctime: time && processing_time,
+            window: Some(WindowRole { part, closed: false, local, processing_time }),
         });
     }
     let names = unique(columns.iter().map(|column| column.name.clone()).collect());
     for (column, name) in columns.iter_mut().zip(names) {
         column.name = name;
     }
+    let end = columns.len() - 2;
+    let keys = match window.shape {
+        // A row may be in several windows.
+        WindowShape::Hop { .. } | WindowShape::Cumulate { .. } => {
+            input.keys.iter().map(|key| key.iter().copied().chain([end]).collect()).collect()
+        }
+        _ => input.keys.clone(),
+    };
     Arc::new(Relation {
         columns,
         updating: input.updating,
-        keys: input.keys.clone(),
+        keys,
         node: Node::WindowTable { input: Arc::clone(input), window },
     })
-}
-
-/// Table, time column, size, offset; by place or by name.
-fn named_arguments(function: &Function, at: Location) -> Bound<[Option<&Syntax>; 4]> {
-    const NAMES: [&str; 4] = ["DATA", "TIMECOL", "SIZE", "OFFSET"];
-    let FunctionArguments::List(list) = &function.args else {
-        return Err(Fault::new(at, "TUMBLE without arguments").hint(FORM));
-    };
-    let mut places = [None; 4];
-    for (index, argument) in list.args.iter().enumerate() {
-        let (place, expr) = match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (Some(index), expr),
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
-                (NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)), expr)
-            }
-            _ => return Err(Fault::new(at, "TUMBLE with an argument that is no expression").hint(FORM)),
-        };
-        match place.and_then(|place| places.get_mut(place)) {
-            Some(slot @ None) => *slot = Some(expr),
-            _ => {
-                return Err(Fault::new(expr.span().start, "an argument TUMBLE does not have")
-                    .or_at(at)
-                    .hint(FORM));
-            }
-        }
-    }
-    Ok(places)
 }
 
 fn time_column(input: &Relation, syntax: &Syntax, at: Location) -> Bound<usize> {
@@ -139,17 +249,17 @@ fn time_column(input: &Relation, syntax: &Syntax, at: Location) -> Bound<usize> 
         });
     };
     let found = &input.columns[index];
-    if !found.rowtime {
+    if !found.rowtime && !found.proctime {
         let message = format!("a window needs a time attribute, but '{}' is {}", column.value, found.ty);
         return Err(Fault::new(place, message).hint(format!(
-            "declare WATERMARK FOR {} AS ... in CREATE TABLE, and select the column unchanged",
+            "declare WATERMARK FOR {} AS ... or a column AS PROCTIME() in CREATE TABLE, and select it unchanged",
             column.value
         )));
     }
     Ok(index)
 }
 
-fn interval(syntax: &Syntax, at: Location) -> Bound<i64> {
+pub(super) fn interval(syntax: &Syntax, at: Location) -> Bound<i64> {
     let place = syntax.span().start;
     let Syntax::Interval(interval) = syntax else {
         return Err(Fault::new(place, format!("'{syntax}' is no interval"))
@@ -176,12 +286,12 @@ pub(crate) fn names(relation: &Relation) -> Vec<String> {
 }
 
 /// The relation below a window table, with the projections and filters above it, and the window
-/// by the names of the result.
-pub(crate) fn strip(relation: &Arc<Relation>, at: Location) -> Bound<(Arc<Relation>, Window)> {
+/// by the names of the result. None: what is above needs the window's columns.
+pub(crate) fn strip(relation: &Arc<Relation>) -> Option<(Arc<Relation>, Window)> {
     match &relation.node {
-        Node::WindowTable { input, window } => Ok((Arc::clone(input), window.clone())),
+        Node::WindowTable { input, window } => Some((Arc::clone(input), window.clone())),
         Node::Calc { input, filter, columns } => {
-            let (below, window) = strip(input, at)?;
+            let (below, window) = strip(input)?;
             let gone = names(input);
             let touches = |expr: &datafusion_expr::Expr| {
                 expr.column_refs().iter().any(|column| gone.contains(&column.name))
@@ -191,31 +301,37 @@ pub(crate) fn strip(relation: &Arc<Relation>, at: Location) -> Bound<(Arc<Relati
                 if !touches(expr) {
                     kept.push((column.name.clone(), expr.clone(), column.ty.clone()));
                 } else if column.window.is_none() {
-                    return Err(computed_window(at));
+                    return None;
                 }
             }
             if filter.as_ref().is_some_and(touches) {
-                return Err(computed_window(at));
+                return None;
             }
-            let time = kept
-                .iter()
-                .find(|(_, expr, _)| column_name(expr) == Some(&window.time))
-                .map(|(name, ..)| name.clone());
-            let time = time.unwrap_or_else(|| {
-                let ty = below
-                    .index(&window.time)
-                    .map_or(SqlType::Timestamp(3), |index| below.columns[index].ty.clone());
-                kept.push(("$time".to_owned(), named(&window.time), ty));
-                "$time".to_owned()
-            });
-            Ok((Relation::calc(&below, filter.clone(), kept), Window { time, ..window }))
+            let mut kept_as = |below_name: &String, add: String| -> String {
+                let known = kept.iter().find(|(_, expr, _)| column_name(expr) == Some(below_name));
+                if let Some((name, ..)) = known {
+                    return name.clone();
+                }
+                let ty =
+                    below.index(below_name).map_or(SqlType::Null, |index| below.columns[index].ty.clone());
+                kept.push((add.clone(), named(below_name), ty));
+                add
+            };
+            let time = kept_as(&window.time, "$time".to_owned());
+            let partition = window.partition.iter().enumerate();
+            let partition =
+                partition.map(|(index, column)| kept_as(column, format!("$partition{index}"))).collect();
+            Some((Relation::calc(&below, filter.clone(), kept), Window { time, partition, ..window }))
         }
-        _ => Err(Fault::unsupported(at, "a window aggregation over this query")
-            .hint("aggregate directly over TABLE(TUMBLE(...)), its projections and filters")),
+        _ => None,
     }
 }
 
-fn computed_window(at: Location) -> Fault {
-    Fault::unsupported(at, "an expression or filter over window_start, window_end below their aggregation")
-        .hint("filter with HAVING, or select from the aggregation and filter there")
+/// Whether the relation's rows carry the windows of one window table or aggregation with them.
+pub(crate) fn carries_windows(relation: &Relation) -> bool {
+    match &relation.node {
+        Node::WindowTable { .. } | Node::WindowAggregate { .. } => true,
+        Node::Calc { input, .. } => carries_windows(input),
+        _ => false,
+    }
 }
