@@ -1,5 +1,8 @@
 //! A file's statements, one after another, to one plan.
 
+mod answer;
+mod declare;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
+use datafusion_expr::Operator;
 use highwater_stream::{SinkSpec, SinkTarget, StreamPlan, carries_changes};
 use sqlparser::tokenizer::Location;
 
@@ -15,12 +19,15 @@ use crate::catalog::{Catalog, ColumnDefinition, TableDefinition, Usage, check_op
 use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault, SqlError, nearest};
 use crate::explain::explain;
+use crate::functions::compare::binary;
 use crate::functions::{Typed, cast, failed, fallible_call};
 use crate::lower::{Output, lower};
 use crate::relation::{Relation, named};
 use crate::script::{Script, Source};
-use crate::statement::{self, CreateMaterialized, CreateView, Insert, Name, Statement};
+use crate::statement::{self, CreateMaterialized, CreateTable, CreateView, Insert, Name, Statement};
 use crate::types::SqlType;
+
+pub use answer::Answer;
 
 /// A compiled file.
 #[derive(Clone, Debug)]
@@ -41,6 +48,8 @@ pub struct Compiled {
     pub sinks: Vec<String>,
     /// The plan as text.
     pub explain: String,
+    /// What `SHOW`, `DESCRIBE` and `EXPLAIN` asked for, in their order.
+    pub answers: Vec<Answer>,
 }
 
 /// A table that the node keeps.
@@ -89,7 +98,9 @@ fn compile_here(script: &Script, catalog: &dyn Catalog) -> Result<Compiled, SqlE
             hints,
             view_depth: Cell::new(0),
         },
+        declared: BTreeMap::new(),
         outputs: Vec::new(),
+        answers: Vec::new(),
         collect: None,
         materialized: Vec::new(),
         sinks: Vec::new(),
@@ -115,7 +126,10 @@ fn compile_here(script: &Script, catalog: &dyn Catalog) -> Result<Compiled, SqlE
 
 struct File<'a> {
     session: Session<'a>,
+    /// How the file's tables were declared, for LIKE, ALTER and SHOW.
+    declared: BTreeMap<String, CreateTable>,
     outputs: Vec<Output>,
+    answers: Vec<Answer>,
     collect: Option<Arc<Relation>>,
     materialized: Vec<MaterializedTable>,
     sinks: Vec<String>,
@@ -131,13 +145,7 @@ impl File<'_> {
             return Err(Fault::new(at, "only INSERT INTO and END may stand in a statement set"));
         }
         match statement {
-            Statement::CreateTable(create) => {
-                let (name, skip) = (create.name.clone(), create.if_not_exists);
-                if self.check_name(&name, skip, false)? {
-                    let definition = table::define(&self.session, *create)?;
-                    self.session.tables.insert(name.value, Arc::new(definition));
-                }
-            }
+            Statement::CreateTable(create) => self.create_table(*create)?,
             Statement::CreateView(create) => self.create_view(create)?,
             Statement::CreateMaterialized(create) => self.create_materialized(create, at)?,
             Statement::Drop { view, if_exists, name } => self.drop(view, if_exists, &name)?,
@@ -153,6 +161,13 @@ impl File<'_> {
                 }
             }
             Statement::Insert(insert) => self.insert(insert)?,
+            Statement::AlterTable { name, if_exists, change } => {
+                self.alter_table(&name, if_exists, change)?
+            }
+            Statement::AlterView { name, to, query } => self.alter_view(&name, to, query)?,
+            Statement::Show(show) => self.answers.push(self.show(show)?),
+            Statement::Explain(inner) => self.answers.push(self.explain(*inner, at)?),
+            Statement::Use => {}
             Statement::Query(query) => self.collect = Some(self.session.top_query(&query)?),
             Statement::BeginStatementSet => self.set_opened = Some(at),
             Statement::EndStatementSet => {
@@ -205,6 +220,7 @@ impl File<'_> {
         let gone = if view {
             self.session.views.remove(&name.value).is_some()
         } else {
+            self.declared.remove(&name.value);
             self.session.tables.remove(&name.value).is_some()
         };
         if gone || if_exists {
@@ -227,16 +243,28 @@ impl File<'_> {
     }
 
     fn insert(&mut self, insert: Insert) -> Bound<()> {
-        let name = &insert.table;
+        let query = self.session.top_query(&insert.query)?;
+        let output = self.output(&insert.table, &insert.columns, &query)?;
+        if !self.sinks.contains(&insert.table.value) {
+            self.sinks.push(insert.table.value);
+        }
+        self.outputs.push(output);
+        Ok(())
+    }
+
+    /// The sink of table `name` that takes what `query` gives.
+    fn output(&self, name: &Name, columns: &[Name], query: &Arc<Relation>) -> Bound<Output> {
         let table = self.sink_table(name)?;
         check_options(&table, &table.options, Usage::Write, name.at)?;
-        let query = self.session.top_query(&insert.query)?;
-        let relation = write_to(&table, &query, &insert.columns, name, self.session.zone)?;
+        let enforcer = self.session.settings.get(NOT_NULL_ENFORCER);
+        let drops_nulls = enforcer.is_some_and(|value| value.eq_ignore_ascii_case("DROP"));
+        let relation = write_to(&table, query, columns, name, (self.session.zone, drops_nulls))?;
         check_event_time(&relation, name)?;
         let connector = table.options.get("connector").map_or("", String::as_str);
-        let takes_updates =
+        // What takes every kind of change needs no key; of others the connector sees the last version.
+        let takes_all =
             matches!(connector, "print" | "blackhole" | "checksum") || carries_changes(&table.options);
-        if query.updating && !takes_updates {
+        if query.updating && !takes_all {
             return Err(Fault::new(name.at, format!("table {} (connector '{connector}') takes only new rows, but the query changes earlier ones", table.name))
                 .hint("use CREATE MATERIALIZED TABLE, connector 'print', a format such as 'debezium-json', or a windowed aggregation, whose results are final"));
         }
@@ -244,16 +272,9 @@ impl File<'_> {
         let key = table.primary_key.iter().map(|index| table.columns[*index].name.as_str());
         let primary_key: Vec<usize> =
             key.filter_map(|name| written.iter().position(|known| *known == name)).collect();
-        if query.updating {
-            check_upsert_key(&relation, &primary_key, name.at)?;
-        }
         let target = SinkTarget::Table { table: table.name.clone(), options: table.options.clone() };
-        if !self.sinks.contains(&table.name) {
-            self.sinks.push(table.name.clone());
-        }
         let title = format!("Sink({})", table.name);
-        self.outputs.push(Output { relation, sink: SinkSpec { target, primary_key }, title });
-        Ok(())
+        Ok(Output { relation, sink: SinkSpec { target, primary_key }, title })
     }
 
     fn sink_table(&self, name: &Name) -> Bound<Arc<TableDefinition>> {
@@ -340,11 +361,13 @@ impl File<'_> {
             sources,
             sinks: self.sinks,
             explain,
+            answers: self.answers,
         })
     }
 }
 
 const LOCAL_TIME_ZONE: &str = "table.local-time-zone";
+const NOT_NULL_ENFORCER: &str = "table.exec.sink.not-null-enforcer";
 
 /// Settings under `table.` that are known; others of that prefix are refused.
 const TABLE_SETTINGS: &[&str] = &[
@@ -356,13 +379,36 @@ const TABLE_SETTINGS: &[&str] = &[
     "table.exec.source.idle-timeout",
     "table.exec.resource.default-parallelism",
     "table.exec.sink.upsert-materialize",
+    "table.exec.sink.keyed-shuffle",
+    NOT_NULL_ENFORCER,
+    "table.exec.sink.type-length-enforcer",
+    "table.exec.legacy-cast-behaviour",
+    "table.exec.rank.topn-cache-size",
+    "table.exec.simplify-operator-name-enabled",
+    "table.exec.uid.generation",
+    "table.exec.window-agg.buffer-size-limit",
     "table.optimizer.agg-phase-strategy",
     "table.optimizer.distinct-agg.split.enabled",
     "table.optimizer.distinct-agg.split.bucket-num",
     "table.optimizer.reuse-source-enabled",
     "table.optimizer.reuse-sub-plan-enabled",
+    "table.optimizer.incremental-agg-enabled",
+    "table.optimizer.join-reorder-enabled",
+    "table.optimizer.multi-join.enabled",
+    "table.optimizer.multiple-input-enabled",
+    "table.optimizer.source.predicate-pushdown-enabled",
+    "table.optimizer.union-all-as-breakpoint-enabled",
+    "table.sql-dialect",
     "table.dml-sync",
     "table.display.max-column-width",
+];
+
+/// Settings of which not every value of Flink's is there.
+const SETTING_VALUES: &[(&str, &[&str])] = &[
+    (NOT_NULL_ENFORCER, &["ERROR", "DROP"]),
+    ("table.exec.sink.type-length-enforcer", &["IGNORE"]),
+    ("table.exec.legacy-cast-behaviour", &["DISABLED"]),
+    ("table.sql-dialect", &["DEFAULT"]),
 ];
 
 /// Prefixes of settings that are kept for the runner.
@@ -382,6 +428,13 @@ fn check_setting(key: &Name, value: &str) -> Bound<()> {
     if name == "execution.runtime-mode" && !value.eq_ignore_ascii_case("streaming") {
         return Err(Fault::unsupported(key.at, format!("execution.runtime-mode '{value}'"))
             .hint("leave it out: streaming"));
+    }
+    let values = SETTING_VALUES.iter().find(|(known, _)| *known == name).map(|(_, values)| *values);
+    if let Some(values) = values
+        && !values.iter().any(|known| known.eq_ignore_ascii_case(value))
+    {
+        return Err(Fault::unsupported(key.at, format!("{name} '{value}'"))
+            .hint(format!("values: {}", values.join(", "))));
     }
     if TABLE_SETTINGS.contains(&name) || SETTING_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Ok(());
@@ -404,7 +457,7 @@ fn write_to(
     query: &Arc<Relation>,
     names: &[Name],
     at: &Name,
-    zone: Tz,
+    (zone, drops_nulls): (Tz, bool),
 ) -> Bound<Arc<Relation>> {
     let all: Vec<&ColumnDefinition> = table.written_columns().collect();
     let targets = target_columns(table, &all, names)?;
@@ -421,6 +474,7 @@ fn write_to(
         return Err(Fault::new(at.at, message).hint(format!("query: [{from}]; table: [{to}]")));
     }
     let mut columns = Vec::with_capacity(all.len());
+    let mut filter = None;
     for target in &all {
         let place = targets.iter().position(|column| column.name == target.name);
         let bound = match place {
@@ -448,10 +502,21 @@ fn write_to(
                 sink_cast(typed, &target.ty, zone)?
             }
         };
-        let expr = if target.not_null { not_null(bound.expr, &target.ty, &target.name) } else { bound.expr };
+        let expr = match (target.not_null, drops_nulls) {
+            (false, _) => bound.expr,
+            (true, false) => not_null(bound.expr, &target.ty, &target.name),
+            (true, true) => {
+                let is_there = bound.expr.clone().is_not_null();
+                filter = Some(match filter {
+                    None => is_there,
+                    Some(known) => binary(known, Operator::And, is_there),
+                });
+                bound.expr
+            }
+        };
         columns.push((target.name.clone(), expr, target.ty.clone()));
     }
-    Ok(Relation::calc(query, None, columns))
+    Ok(Relation::calc(query, filter, columns))
 }
 
 /// As Flink by default: text is neither cut nor filled up on the way into a sink.

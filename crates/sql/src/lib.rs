@@ -27,7 +27,7 @@ mod statement;
 mod types;
 
 pub use catalog::{Catalog, ColumnDefinition, ColumnKind, NoCatalog, TableDefinition};
-pub use compile::{Compiled, MaterializedTable, compile};
+pub use compile::{Answer, Compiled, MaterializedTable, compile};
 pub use error::SqlError;
 pub use script::Script;
 pub use types::{FLINK_TYPE, SqlType};

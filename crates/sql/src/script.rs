@@ -287,6 +287,13 @@ fn read_hint(
         Fault::unsupported(at, format!("hint {}", text.trim()))
             .hint("supported: /*+ OPTIONS('key' = 'value', ...) */ behind a table's name")
     };
+    let behind_select = before.is_some_and(|before| {
+        matches!(&before.token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("SELECT"))
+    });
+    if behind_select && is_query_hint(text) {
+        return Ok(());
+    }
     let tokens = Tokenizer::new(&FlinkDialect, text).tokenize().map_err(|_| wrong())?;
     let mut words = tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_)));
     let is_options =
@@ -312,6 +319,25 @@ fn read_hint(
     let Some(before) = before else { return Err(wrong()) };
     hints.push((before.span.start, options));
     Ok(())
+}
+
+/// Hints of a query that change how Flink runs it, not what it answers: state is kept as long as it needs, and
+/// joins of streams have one way. A list of `NAME(...)`.
+fn is_query_hint(text: &str) -> bool {
+    const NAMES: [&str; 6] =
+        ["STATE_TTL", "BROADCAST", "SHUFFLE_HASH", "SHUFFLE_MERGE", "NEST_LOOP", "MULTI_JOIN"];
+    let mut rest = text.trim();
+    loop {
+        let Some((name, arguments)) = rest.split_once('(') else { return false };
+        let Some((_, behind)) = arguments.split_once(')') else { return false };
+        if !NAMES.iter().any(|known| name.trim().eq_ignore_ascii_case(known)) {
+            return false;
+        }
+        rest = behind.trim().trim_start_matches(',').trim();
+        if rest.is_empty() {
+            return true;
+        }
+    }
 }
 
 /// sqlparser's messages start with a capital.

@@ -1,5 +1,8 @@
 //! Statements: Flink's, read with sqlparser's tokens; queries and expressions are sqlparser's.
 
+mod alter;
+mod show;
+
 use std::collections::BTreeMap;
 
 use sqlparser::ast::{Expr, Ident, Query};
@@ -11,19 +14,46 @@ use crate::error::{Bound, Fault};
 use crate::script::{StatementTokens, lower_first};
 use crate::types::{SqlType, parse_type};
 
+pub(crate) use alter::{Alter, Like, apply as apply_alter, merge as merge_like};
+pub(crate) use show::{Show, create_text};
+
 /// One statement.
 #[derive(Debug)]
 pub(crate) enum Statement {
     CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     CreateMaterialized(CreateMaterialized),
-    Drop { view: bool, if_exists: bool, name: Name },
-    Set { key: Name, value: String },
-    Reset { key: Option<String> },
+    Drop {
+        view: bool,
+        if_exists: bool,
+        name: Name,
+    },
+    Set {
+        key: Name,
+        value: String,
+    },
+    Reset {
+        key: Option<String>,
+    },
     Insert(Insert),
     Query(Box<Query>),
     BeginStatementSet,
     EndStatementSet,
+    AlterTable {
+        name: Name,
+        if_exists: bool,
+        change: Alter,
+    },
+    AlterView {
+        name: Name,
+        to: Option<Name>,
+        query: Option<Box<Query>>,
+    },
+    /// A question whose answer is text.
+    Show(Show),
+    Explain(Box<Statement>),
+    /// `USE` of the one catalog and database there are.
+    Use,
 }
 
 /// A name and where it stands.
@@ -42,7 +72,7 @@ pub(crate) struct OptionValue {
 
 pub(crate) type Options = BTreeMap<String, OptionValue>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CreateTable {
     pub(crate) name: Name,
     pub(crate) if_not_exists: bool,
@@ -50,15 +80,33 @@ pub(crate) struct CreateTable {
     pub(crate) watermark: Option<(Name, Expr)>,
     pub(crate) primary_key: Option<(Location, Vec<Name>)>,
     pub(crate) options: Options,
+    pub(crate) like: Option<Like>,
+    /// `AS SELECT`.
+    pub(crate) query: Option<Box<Query>>,
 }
 
-#[derive(Debug)]
+impl CreateTable {
+    fn empty(name: Name) -> Self {
+        Self {
+            name,
+            if_not_exists: false,
+            columns: Vec::new(),
+            watermark: None,
+            primary_key: None,
+            options: Options::new(),
+            like: None,
+            query: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct ColumnSyntax {
     pub(crate) name: Name,
     pub(crate) kind: ColumnSyntaxKind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum ColumnSyntaxKind {
     Physical { ty: SqlType, not_null: bool },
     Metadata { ty: SqlType, key: Option<String>, is_virtual: bool },
@@ -299,8 +347,17 @@ fn parse_any(cursor: &mut Cursor<'_>) -> Bound<Statement> {
     if cursor.take_keyword("CREATE") {
         return parse_create(cursor);
     }
-    if cursor.take_keywords(&["EXECUTE", "INSERT"]) || cursor.take_keyword("INSERT") {
+    if cursor.take_keyword("INSERT") {
         return parse_insert(cursor);
+    }
+    if cursor.take_keyword("EXECUTE") {
+        return parse_execute(cursor);
+    }
+    if cursor.take_keyword("ALTER") {
+        return alter::parse(cursor);
+    }
+    if let Some(question) = show::parse(cursor)? {
+        return Ok(question);
     }
     if cursor.take_keyword("DROP") {
         return parse_drop(cursor);
@@ -317,23 +374,30 @@ fn parse_any(cursor: &mut Cursor<'_>) -> Bound<Statement> {
     }
     let Some(Token::Word(word)) = cursor.peek() else { return Err(cursor.expected("a statement")) };
     let hint = match word.value.to_uppercase().as_str() {
-        "EXPLAIN" => "use `highwater explain FILE.sql`",
-        "ALTER" | "DELETE" | "UPDATE" | "TRUNCATE" => {
-            "change the CREATE statement; tables of a file are private to its pipeline"
-        }
-        "SHOW" | "DESCRIBE" | "DESC" => "a pipeline file has no interactive statements",
-        "ADD" | "REMOVE" | "LOAD" | "UNLOAD" | "USE" => "there is one catalog and no module or jar to load",
+        "DELETE" | "UPDATE" | "TRUNCATE" => "a stream only takes INSERT INTO",
+        "ADD" | "REMOVE" | "LOAD" | "UNLOAD" => "there is no module or jar to load",
         _ => {
-            "statements: SET, RESET, CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED TABLE, DROP, INSERT INTO, \
-              EXECUTE STATEMENT SET, SELECT"
+            "statements: SET, RESET, CREATE TABLE, CREATE VIEW, CREATE MATERIALIZED TABLE, ALTER, DROP, USE, SHOW, \
+              DESCRIBE, EXPLAIN, INSERT INTO, EXECUTE STATEMENT SET, SELECT"
         }
     };
     Err(Fault::unsupported(at, format!("statement {}", word.value)).hint(hint))
 }
 
+/// Behind the word `EXECUTE`.
+fn parse_execute(cursor: &mut Cursor<'_>) -> Bound<Statement> {
+    if cursor.take_keyword("INSERT") {
+        return parse_insert(cursor);
+    }
+    if cursor.peek_keyword("SELECT") || cursor.peek_keyword("WITH") {
+        return Ok(Statement::Query(cursor.query()?));
+    }
+    Err(cursor.expected("INSERT, SELECT or STATEMENT SET"))
+}
+
 fn parse_set(cursor: &mut Cursor<'_>) -> Bound<Statement> {
     if cursor.peek().is_none() {
-        return Err(Fault::unsupported(cursor.at(), "SET without a key").hint("SET 'key' = 'value'"));
+        return Ok(Statement::Show(Show::Settings));
     }
     let key = cursor.string("a quoted key")?;
     cursor.expect(&Token::Eq)?;
@@ -415,16 +479,8 @@ fn take_comment(cursor: &mut Cursor<'_>) -> Bound<()> {
 fn parse_table(cursor: &mut Cursor<'_>) -> Bound<Statement> {
     let if_not_exists = cursor.take_keywords(&["IF", "NOT", "EXISTS"]);
     let name = cursor.table_name()?;
-    let mut table = CreateTable {
-        name,
-        if_not_exists,
-        columns: Vec::new(),
-        watermark: None,
-        primary_key: None,
-        options: Options::new(),
-    };
-    if !cursor.peek_keyword("WITH") {
-        cursor.expect(&Token::LParen)?;
+    let mut table = CreateTable { if_not_exists, ..CreateTable::empty(name) };
+    if cursor.take(&Token::LParen) {
         loop {
             parse_table_item(cursor, &mut table)?;
             if !cursor.take(&Token::Comma) {
@@ -446,10 +502,10 @@ fn parse_table(cursor: &mut Cursor<'_>) -> Bound<Statement> {
     if cursor.take_keyword("WITH") {
         table.options = parse_options(cursor)?;
     }
-    for (word, hint) in [("LIKE", "repeat the columns"), ("AS", "declare the table and use INSERT INTO")] {
-        if cursor.peek_keyword(word) {
-            return Err(Fault::unsupported(cursor.at(), format!("CREATE TABLE ... {word}")).hint(hint));
-        }
+    if cursor.take_keyword("LIKE") {
+        table.like = Some(alter::parse_like(cursor)?);
+    } else if cursor.take_keyword("AS") {
+        table.query = Some(cursor.query()?);
     }
     Ok(Statement::CreateTable(Box::new(table)))
 }

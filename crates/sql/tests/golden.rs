@@ -16,6 +16,10 @@ fn answers(name: &str, text: &str) -> String {
         let script = Script { name: name.to_owned(), text: script.to_owned(), vars };
         match compile(&script, &NoCatalog) {
             Ok(compiled) => {
+                for answer in &compiled.answers {
+                    all.push_str(&format!("[{}]\n", answer.columns.join(" | ")));
+                    answer.rows.iter().for_each(|row| all.push_str(&format!("{}\n", row.join(" | "))));
+                }
                 all.push_str(&compiled.explain);
                 for table in compiled.materialized {
                     let names: Vec<&str> =

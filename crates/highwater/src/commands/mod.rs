@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod answers;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod group;

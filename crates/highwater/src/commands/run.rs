@@ -17,6 +17,7 @@ use highwater_pipeline::{Collect, CollectFormat, CollectTarget, Once, OnceError,
 use highwater_sql::Compiled;
 use highwater_stream::{ChangelogMode, OperatorSpec, SinkTarget, StreamPlan};
 
+use super::answers;
 use super::client::WrongInput;
 use super::script::compile_files;
 use crate::cli::{OutputFormat, RunArgs};
@@ -29,6 +30,10 @@ const LOG_MEMORY_BYTES_MAX: u64 = 512 << 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<()> {
     let compiled = compile_files(&args.files, &args.vars)?;
+    print_answers(args, &compiled)?;
+    if compiled.plan.nodes.is_empty() && !compiled.answers.is_empty() {
+        return Ok(());
+    }
     refuse_jsonl_of_changing_result(args, &compiled)?;
     let shards = parallelism(args.parallelism)?;
     let temporary = args.data_dir.is_none().then(tempfile::tempdir).transpose();
@@ -75,6 +80,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         log.close()?;
     }
     summary(outcome, &stats)
+}
+
+/// What `SHOW` and its like asked for: beside a result for programs it is a message.
+fn print_answers(args: &RunArgs, compiled: &Compiled) -> Result<()> {
+    match args.output {
+        OutputFormat::Table => answers::print(&compiled.answers, &mut std::io::stdout())?,
+        OutputFormat::Jsonl | OutputFormat::Changelog => {
+            answers::print(&compiled.answers, &mut std::io::stderr())?;
+        }
+    }
+    Ok(())
 }
 
 /// Threads and shards: as asked, else the machine's cores.

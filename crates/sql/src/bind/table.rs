@@ -88,6 +88,9 @@ pub(crate) fn define(session: &Session<'_>, create: CreateTable) -> Bound<TableD
     }
     if let Some((at, names)) = create.primary_key {
         table.primary_key = primary_key(&table, at, &names)?;
+        for index in &table.primary_key {
+            table.columns[*index].not_null = true;
+        }
     }
     Ok(table)
 }
