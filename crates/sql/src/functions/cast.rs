@@ -359,7 +359,7 @@ fn to_double(value: &Value) -> Option<f64> {
 }
 
 /// As Java's `Double.parseDouble` reads it, without hexadecimal.
-fn double_from_text(text: &str) -> Option<f64> {
+pub(crate) fn double_from_text(text: &str) -> Option<f64> {
     let unsigned = text.trim_start_matches(['+', '-']);
     if unsigned == "NaN" || unsigned == "Infinity" {
         return text.parse().ok();

@@ -83,8 +83,8 @@ impl JavaRegex {
             .filter(|(name, _)| name.is_none_or(|name| !name.starts_with(END_GROUP)))
             .map(|(_, found)| found.map(|found| (found.start(), found.end())))
             .collect();
-        if let (Some(Some(whole)), Some(end)) = (spans.first_mut(), end_of(regex, &captures)) {
-            whole.1 = end;
+        if let Some(end) = end_of(regex, &captures) {
+            spans.iter_mut().flatten().for_each(|span| *span = (span.0.min(end), span.1.min(end)));
         }
         Some(Match { spans })
     }

@@ -1,5 +1,8 @@
 use super::decimal::{Operation, from_text, to_text};
+use super::java_regex::{JavaRegex, similar};
 use super::java_time::{Pattern, parse_sql_date, parse_sql_time, parse_sql_timestamp};
+use super::json_path::{Found, JsonPath};
+use super::json_value::{Json, java_decimal};
 use super::pattern::LikePattern;
 use super::times::Moment;
 use super::zone;
@@ -111,5 +114,124 @@ fn zones_follow_java_at_gaps_and_overlaps() {
     assert_eq!(zone::parse("Z").unwrap().to_instant(5), Some(5));
     for name in ["", "+", "+99:00", "-05:99", "Nowhere/Town", "+é5"] {
         assert!(name.is_empty() || zone::parse(name).is_none(), "{name}");
+    }
+}
+
+fn spans(pattern: &str, text: &str) -> String {
+    let regex = JavaRegex::new(pattern).unwrap();
+    let found = regex.find_all(text).map(|found| {
+        let (from, to) = found.span();
+        text[from..to].to_owned()
+    });
+    found.collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn regular_expressions_mean_what_java_means() {
+    for (pattern, text, found) in [
+        ("a*", "baac", "|aa||"),
+        ("\\d+", "1٣2", "1|2"),
+        ("\\w", "aé_", "a|_"),
+        ("a.c", "a\nc a\u{85}c abc", "abc"),
+        ("(?s)a.c", "a\nc", "a\nc"),
+        ("(?i)straße", "STRAßE strasse", "STRAßE"),
+        ("(?i)[a-c]+", "ABCd", "ABC"),
+        ("(?i:a)b", "Ab AB", "Ab"),
+        ("b$", "ab\n", "b"),
+        ("\\s*$", "a \r\n", " \r\n|"),
+        ("^a|b$", "ab\n", "a|b"),
+        ("\\Qa.b\\E+", "a.bb axb", "a.bb"),
+        ("[\\]\\-^]", "a]-^", "]|-|^"),
+        ("\\p{Alpha}+", "aé1", "a"),
+        ("\\p{L}+", "aé1", "aé"),
+        ("\\x41\\u0042", "AB", "AB"),
+        ("<(?<name>.)>", "<x>", "<x>"),
+        ("x{2,3}?", "xxxx", "xx|xx"),
+        ("a|ab", "ab", "a"),
+    ] {
+        assert_eq!(spans(pattern, text), found, "{pattern} on {text:?}");
+    }
+    for pattern in
+        ["(?=a)", "(a)\\1", "a*+", "(?>a)", "(?m)^a", "[a&&b]", "a{", "(", ")", "[", "\\", "a$b", "\\G"]
+    {
+        assert!(JavaRegex::new(pattern).is_err(), "{pattern}");
+    }
+    let groups = JavaRegex::new("(a)(b)?(c$)").unwrap();
+    let found = groups.find_at("ac\n", 0).unwrap();
+    assert_eq!([1, 2, 3, 4].map(|index| found.group(index)), [Some((0, 1)), None, Some((1, 2)), None]);
+    assert_eq!(groups.groups, 3);
+}
+
+#[test]
+fn similar_to_takes_sql_wildcards_and_alternatives() {
+    let matches =
+        |pattern: &str, text: &str| JavaRegex::new(&similar(pattern, None).unwrap()).unwrap().is_match(text);
+    assert!(matches("a%(b|c)_", "axxbz") && matches("[0-9]+", "42") && matches("%", "a\nb"));
+    assert!(!matches("a", "ab") && !matches("a$", "a") && !matches("a|b", "xb"));
+    assert_eq!(similar("a!%", Some('!')).unwrap(), "^(?:a\\%)\\z");
+    assert!(similar("a!b", Some('!')).is_err() && similar("[[:ALPHA:]]", None).is_err());
+}
+
+#[test]
+fn json_is_read_and_written_as_jackson_does() {
+    for (text, expected) in [
+        ("{\"b\":1,\"a\":[true,null,\"x\"]}", Some("{\"a\":[true,null,\"x\"],\"b\":1}")),
+        ("{\"a\":1,\"a\":2} behind", Some("{\"a\":2}")),
+        (" -0.50 ", Some("-0.50")),
+        ("1e2", Some("1E+2")),
+        ("1.0E-10", Some("1.0E-10")),
+        ("\"\\u00e9\\ud83d\\ude00\\/\\u0001\"", Some("\"é😀/\\u0001\"")),
+        ("12345678901234567890", Some("12345678901234567890")),
+        ("", None),
+        ("01", None),
+        ("1a", None),
+        ("[1,]", None),
+        ("{a:1}", None),
+        ("'a'", None),
+        ("nul", None),
+        ("\"a\nb\"", None),
+        ("\"\\ud83d\"", None),
+    ] {
+        assert_eq!(Json::parse(text).map(|json| json.to_text()).as_deref(), expected, "{text}");
+    }
+    assert_eq!(Json::parse(&"[".repeat(100_000)), None);
+    assert_eq!(java_decimal("0.0000001").as_deref(), Some("1E-7"));
+    assert_eq!(java_decimal("0.000001").as_deref(), Some("0.000001"));
+    assert_eq!(java_decimal("1e99999999999"), None);
+}
+
+#[test]
+fn json_paths_are_strict_unless_they_say_lax() {
+    let find = |path: &str, text: &str| match JsonPath::new(path).unwrap().find(Json::parse(text)) {
+        Found::Value(json) => json.to_text(),
+        Found::Empty => "empty".to_owned(),
+        Found::Error(_) => "error".to_owned(),
+    };
+    let text = "{\"a\":{\"b\":[1,{\"c\":null}]},\"x y\":2}";
+    for (path, found) in [
+        ("$", "{\"a\":{\"b\":[1,{\"c\":null}]},\"x y\":2}"),
+        ("$.a.b[0]", "1"),
+        ("a.b[-2]", "1"),
+        ("$['x y']", "2"),
+        ("STRICT $.[\"x y\"]", "2"),
+        ("$.a.b[5]", "error"),
+        ("lax $.a.b[5]", "empty"),
+        ("$.a.b[1].c", "error"),
+        ("lax $.a.b[1].c", "empty"),
+        ("$.z", "error"),
+        ("$.z[*]", "error"),
+        ("lax $.z[*].q", "[]"),
+        ("$.a.b[*]", "[1,{\"c\":null}]"),
+        ("$.a.b[*].c", "[null]"),
+        ("$.a.*.q", "[]"),
+        ("$.a.b.c", "error"),
+    ] {
+        assert_eq!(find(path, text), found, "{path}");
+    }
+    assert_eq!(find("lax $.a", "no json"), "empty");
+    assert_eq!(find("$.a", "no json"), "error");
+    assert_eq!(find("lax $", "null"), "error");
+    for path in ["", "$.", "$..a", "$[?(@.a)]", "$[1:2]", "$.a b", "$[0"] {
+        assert!(JsonPath::new(path).is_err(), "{path}");
     }
 }

@@ -65,17 +65,13 @@ pub(crate) fn map_with(
     Ok(c.typed(expr, SqlType::STRING))
 }
 
-/// Letters and digits make words.
+/// ASCII letters and digits make words; others are between words and stay.
 fn initcap(text: &str) -> String {
     let mut inside = false;
     let mut result = String::with_capacity(text.len());
     for c in text.chars() {
-        if inside {
-            result.extend(c.to_lowercase());
-        } else {
-            result.extend(c.to_uppercase());
-        }
-        inside = c.is_alphanumeric();
+        result.push(if inside { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
+        inside = c.is_ascii_alphanumeric();
     }
     result
 }
@@ -162,7 +158,8 @@ fn concat_ws(c: Call<'_>) -> Bound<Typed> {
     Ok(c.typed(expr, SqlType::STRING))
 }
 
-/// `SUBSTRING(text FROM start [FOR length])`. From 0 is from 1, a negative start counts from the end.
+/// `SUBSTRING(text FROM start [FOR length])`. From 0 is from 1, a negative start counts from the end; NULL for a
+/// negative length.
 fn substring_call(c: Call<'_>) -> Bound<Typed> {
     c.arity(2, 3)?;
     let mut arguments = vec![c.text(0)?, c.integer(1)?];
@@ -178,7 +175,7 @@ fn substring_call(c: Call<'_>) -> Bound<Typed> {
                 Some(lengths) => lengths.value(row),
                 None => i64::MAX,
             };
-            (texts.is_valid(row) && starts.is_valid(row))
+            (texts.is_valid(row) && starts.is_valid(row) && length >= 0)
                 .then(|| substring(texts.value(row), starts.value(row), length))
         });
         Ok(Arc::new(pieces.collect::<StringArray>()))
@@ -294,16 +291,17 @@ fn pad(c: Call<'_>, left: bool) -> Bound<Typed> {
     Ok(c.typed(expr, SqlType::STRING))
 }
 
+/// Counts as Java counts: a character beyond U+FFFF is two, and half of one becomes `?`.
 fn padded_text(text: &str, length: usize, fill: &str, left: bool) -> Option<String> {
-    let count = text.chars().count();
-    if count >= length {
-        return Some(text.chars().take(length).collect());
-    }
     if fill.is_empty() {
         return None;
     }
-    let filling: String = fill.chars().cycle().take(length - count).collect();
-    Some(if left { format!("{filling}{text}") } else { format!("{text}{filling}") })
+    let (text, fill): (Vec<u16>, Vec<u16>) = (text.encode_utf16().collect(), fill.encode_utf16().collect());
+    let missing = length.saturating_sub(text.len());
+    let filling = fill.iter().copied().cycle().take(missing);
+    let kept = text.iter().copied().take(length);
+    let units: Vec<u16> = if left { filling.chain(kept).collect() } else { kept.chain(filling).collect() };
+    Some(char::decode_utf16(units).map(|c| c.unwrap_or('?')).collect())
 }
 
 /// Where `TRIM` takes away.
@@ -400,7 +398,6 @@ fn test(c: Call<'_>, name: &'static str, f: fn(&str, &str) -> bool) -> Bound<Typ
     Ok(c.typed(expr, SqlType::Boolean))
 }
 
-/// The piece of that number, from 0, between separators; NULL if there is none or the text is empty.
 /// Pieces between separators; an empty text has none, an empty separator stands between all characters.
 fn split(c: Call<'_>) -> Bound<Typed> {
     c.arity(2, 2)?;
@@ -426,6 +423,7 @@ fn split(c: Call<'_>) -> Bound<Typed> {
     Ok(c.typed(expr, ty))
 }
 
+/// The piece of that number, from 0, between separators; NULL if there is none or the text is empty.
 fn split_index(c: Call<'_>) -> Bound<Typed> {
     c.arity(3, 3)?;
     let expr =
@@ -442,7 +440,7 @@ fn split_index(c: Call<'_>) -> Bound<Typed> {
                     return None;
                 }
                 if separator.is_empty() {
-                    return text.split_whitespace().nth(index);
+                    return text.split(char::is_whitespace).nth(index);
                 }
                 text.split(separator).nth(index)
             });

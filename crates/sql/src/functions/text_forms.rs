@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use sqlparser::tokenizer::Location;
 
 use super::compare::unify_all;
-use super::{Binder, Call, Typed, call, cast, decimal, literal, primitive, strings};
+use super::{Binder, Call, Typed, call, cast, literal, primitive, strings};
 use crate::error::{Bound, Fault};
 use crate::types::SqlType;
 
@@ -17,8 +17,8 @@ pub(crate) const FUNCTIONS: &[(&str, Binder)] = &[
     ("ELT", elt),
     ("PARSE_URL", parse_url),
     ("PRINTF", super::printf::printf),
-    ("IS_ALPHA", |c| test(c, "is_alpha", |s| !s.is_empty() && s.chars().all(char::is_alphabetic))),
-    ("IS_DIGIT", |c| test(c, "is_digit", |s| !s.is_empty() && s.chars().all(char::is_numeric))),
+    ("IS_ALPHA", |c| all_of(c, "is_alpha", "^\\p{L}+$")),
+    ("IS_DIGIT", |c| all_of(c, "is_digit", "^\\p{Nd}+$")),
     ("IS_DECIMAL", |c| test(c, "is_decimal", is_decimal)),
     ("CURRENT_DATABASE", |c| {
         c.arity(0, 0)?;
@@ -37,11 +37,21 @@ fn test(c: Call<'_>, name: &'static str, f: fn(&str) -> bool) -> Bound<Typed> {
     Ok(c.typed(expr, SqlType::Boolean))
 }
 
-/// A number as Java's `BigDecimal` reads it.
+/// Whether the text follows a pattern of the `regex` crate; FALSE of NULL.
+fn all_of(c: Call<'_>, name: &'static str, pattern: &str) -> Bound<Typed> {
+    c.arity(1, 1)?;
+    let pattern = regex::Regex::new(pattern).map_err(|e| Fault::unsupported(c.at, e))?;
+    let expr = call(name, DataType::Boolean, vec![c.text(0)?], move |arguments| {
+        let rows = strings(&arguments[0])?.iter();
+        let rows = rows.map(|text| Some(text.is_some_and(|text| pattern.is_match(text))));
+        Ok(Arc::new(rows.collect::<BooleanArray>()))
+    });
+    Ok(c.typed(expr, SqlType::Boolean))
+}
+
+/// A number as Java's `Double` or `Long` reads it.
 fn is_decimal(text: &str) -> bool {
-    let mantissa = text.split(['e', 'E']).next().unwrap_or("");
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    digits > 0 && (digits > 30 || decimal::from_text(text, 38, 0).is_some())
+    text.parse::<i64>().is_ok() || cast::double_from_text(text.trim_matches(|c: char| c <= ' ')).is_some()
 }
 
 /// Characters of `from` become those at the same places of `to`, or go.
@@ -274,8 +284,8 @@ pub(crate) fn overlay(arguments: Vec<Typed>, at: Location, zone: chrono_tz::Tz) 
             let before = usize::try_from(start - 1).ok()?;
             let mut result: String = text.chars().take(before).collect();
             result.push_str(new);
-            // A negative length takes all that is left, as in Flink.
-            if length >= 0 && start - 1 + length < count {
+            // Without a length above 0 all that is left goes, as in Flink.
+            if length > 0 && start - 1 + length < count {
                 result.extend(text.chars().skip(before + usize::try_from(length).ok()?));
             }
             Some(result)
