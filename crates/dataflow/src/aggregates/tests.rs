@@ -185,3 +185,56 @@ fn squared_distances_follow_welford() {
     check(SquaredDistances, false, &DataType::Float64, &batches, "2.0 2.0");
     check(SquaredDistances, false, &DataType::Float64, &[(ints(&[Some(1)]), &[-1][..])], "NULL");
 }
+
+/// What a list of values in order of arrival says.
+fn naive(function: AggregateFunction, values: &[i64]) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by_key(|value| value.to_le_bytes());
+    let list =
+        |values: &[i64]| format!("[{}]", values.iter().map(i64::to_string).collect::<Vec<_>>().join(", "));
+    match (function, values) {
+        (_, []) => "NULL".to_owned(),
+        (FirstValue, values) => values[0].to_string(),
+        (LastValue, values) => values[values.len() - 1].to_string(),
+        (Collect, _) => list(&sorted),
+        (_, values) => list(values),
+    }
+}
+
+#[test]
+fn random_rows_that_come_and_go_agree_with_a_list() {
+    for seed in 1_u64..20 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let mut model: Vec<i64> = Vec::new();
+        let (mut batches, mut models) = (Vec::new(), Vec::new());
+        for _ in 0..12 {
+            let (mut values, mut weights) = (Vec::new(), Vec::new());
+            for _ in 0..1 + random(6) {
+                let value = i64::try_from(random(4)).unwrap();
+                let place = model.iter().position(|known| *known == value).filter(|_| random(2) == 0);
+                match place {
+                    Some(place) => drop(model.remove(place)),
+                    None => model.push(value),
+                }
+                values.push(Some(value));
+                weights.push(if place.is_some() { -1_i8 } else { 1 });
+            }
+            batches.push((ints(&values), weights));
+            models.push(model.clone());
+        }
+        let batches: Vec<(ArrayRef, &[i8])> =
+            batches.iter().map(|(values, weights)| (Arc::clone(values), &weights[..])).collect();
+        for function in [FirstValue, LastValue, ArrayAgg, Collect] {
+            let output = match function {
+                FirstValue | LastValue => DataType::Int64,
+                _ => list_of(DataType::Int64),
+            };
+            let expected: Vec<String> = models.iter().map(|values| naive(function, values)).collect();
+            check(function, false, &output, &batches, &expected.join(" "));
+        }
+    }
+}

@@ -635,6 +635,8 @@ pub(crate) fn bind_key(plain: &mut ExprBinder<'_>, syntax: &Syntax) -> Bound<Typ
                 .hint("write one query per set and UNION ALL"))
         }
         Syntax::Value(_) => Err(Fault::unsupported(at, "GROUP BY a literal").hint("name the column")),
+        Syntax::Tuple(_) => Err(Fault::unsupported(at, "GROUP BY of several columns in parentheses")
+            .hint("name them without the parentheses")),
         _ => plain.bind(syntax),
     }
 }

@@ -4,8 +4,8 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::AggregateFunction;
 use sqlparser::ast::{
-    DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, NullTreatment,
+    DuplicateTreatment, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    NullTreatment,
 };
 use sqlparser::tokenizer::Location;
 
@@ -86,7 +86,7 @@ fn written(plain: &mut ExprBinder<'_>, function: &Function, name: &str, at: Loca
         };
         arguments.push(plain.bind(expr)?);
     }
-    let filter = function.filter.as_ref().map(|filter: &Box<Syntax>| plain.condition(filter, "FILTER"));
+    let filter = function.filter.as_deref().map(|filter| plain.condition(filter, "FILTER"));
     Ok(Written {
         name: name.to_owned(),
         at,
@@ -267,7 +267,7 @@ fn json_aggregate(
             );
         }
     };
-    let filter = function.filter.as_ref().map(|filter: &Box<Syntax>| plain.condition(filter, "FILTER"));
+    let filter = function.filter.as_deref().map(|filter| plain.condition(filter, "FILTER"));
     let call = BoundCall {
         function: AggregateFunction::ArrayAgg,
         argument: Some(Typed { expr: entry, ty: SqlType::STRING, at }),

@@ -184,11 +184,6 @@ impl<'a> ExprBinder<'a> {
             Syntax::IsNotDistinctFrom(a, b) => self.compare(a, Operator::IsNotDistinctFrom, b, at),
             Syntax::InList { expr, list, negated } => self.in_list(expr, list, *negated, at),
             Syntax::Between { expr, negated, low, high } => self.between(expr, *negated, low, high, at),
-            Syntax::Like { negated, any: false, expr, pattern, escape_char } => {
-                let escape = escape_of(escape_char.as_ref(), at)?;
-                let like = text::like(self.bind(expr)?, self.bind(pattern)?, escape, at)?;
-                Ok(if *negated { Typed { expr: Expr::Not(Box::new(like.expr)), ..like } } else { like })
-            }
             Syntax::Cast { kind, expr, data_type, array: false, format: None } => {
                 self.cast(kind, expr, data_type, at)
             }
@@ -203,6 +198,19 @@ impl<'a> ExprBinder<'a> {
             }
             Syntax::Floor { expr, field } => self.floor_ceil("FLOOR", expr, field, at),
             Syntax::Ceil { expr, field } => self.floor_ceil("CEIL", expr, field, at),
+            Syntax::Function(function) => self.function(function, at),
+            other => self.bind_form(other, at),
+        }
+    }
+
+    /// Expressions with words between their parts.
+    fn bind_form(&mut self, syntax: &Syntax, at: Location) -> Bound<Typed> {
+        match syntax {
+            Syntax::Like { negated, any: false, expr, pattern, escape_char } => {
+                let escape = escape_of(escape_char.as_ref(), at)?;
+                let like = text::like(self.bind(expr)?, self.bind(pattern)?, escape, at)?;
+                Ok(if *negated { Typed { expr: Expr::Not(Box::new(like.expr)), ..like } } else { like })
+            }
             Syntax::Position { expr, r#in } => {
                 let arguments = vec![self.bind(expr)?, self.bind(r#in)?];
                 self.call("LOCATE", arguments, at)
@@ -217,7 +225,6 @@ impl<'a> ExprBinder<'a> {
             Syntax::Trim { trim_where, trim_what, expr, trim_characters: None } => {
                 self.trim(trim_where.as_ref(), trim_what.as_deref(), expr, at)
             }
-            Syntax::Function(function) => self.function(function, at),
             Syntax::Exists { .. } | Syntax::Subquery(_) | Syntax::InSubquery { .. } => {
                 Err(Fault::unsupported(at, "a subquery at this place").hint(
                     "IN and EXISTS stand in WHERE, alone or combined by AND; others become a derived table in FROM",

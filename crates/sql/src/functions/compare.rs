@@ -53,7 +53,7 @@ pub(crate) fn compare(
     zone: chrono_tz::Tz,
 ) -> Bound<Typed> {
     let (left, right, ty) = unify(left, right, &format!("'{operator}'"), at, zone)?;
-    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_));
+    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_));
     if nested {
         return Err(Fault::unsupported(at, format!("comparison of {ty}")));
     }
@@ -196,7 +196,7 @@ fn if_then(mut c: Call<'_>) -> Bound<Typed> {
 fn extreme(c: Call<'_>, better: Operator) -> Bound<Typed> {
     c.arity(1, 64)?;
     let (values, ty) = unify_all(c.arguments, c.name, c.at, c.zone)?;
-    if matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_)) {
+    if matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_)) {
         return Err(Fault::unsupported(c.at, format!("{} of {ty}", c.name)));
     }
     let name = if better == Operator::Gt { "greatest" } else { "least" };

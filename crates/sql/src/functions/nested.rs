@@ -43,6 +43,9 @@ pub(crate) fn field(row: Typed, name: &str, at: Location) -> Bound<Typed> {
 pub(crate) fn element(container: Typed, key: Typed, at: Location, zone: chrono_tz::Tz) -> Bound<Typed> {
     match container.ty.clone() {
         SqlType::Array(element) if key.ty.is_integer() => {
+            if let Some(index) = super::integer_literal(&key.expr).filter(|index| *index < 1) {
+                return Err(Fault::new(at, format!("array item {index}: items count from 1")));
+            }
             let key = cast::implicit(key, &SqlType::BigInt, zone)?;
             let arguments = vec![container.expr, key.expr];
             let expr = call("array_item", element.to_arrow(), arguments, |arguments| {
