@@ -1,8 +1,12 @@
 //! Columns as they grow, value by value.
 
-use arrow::array::{ArrayData, ArrayRef, BooleanBufferBuilder, NullBufferBuilder, RecordBatch, make_array};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayData, ArrayRef, BooleanBufferBuilder, NullBufferBuilder, RecordBatch, StructArray, make_array,
+};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::convert::Kind;
@@ -23,6 +27,8 @@ pub(crate) enum Cell {
     Scratch(u32, u32),
     /// Index into the record's nested values.
     Nested(u32),
+    /// A ROW whose fields have cells of their own.
+    Row,
 }
 
 /// A value inside a ROW, ARRAY or MAP.
@@ -49,6 +55,8 @@ pub(crate) struct Places<'a> {
 /// A growing column.
 pub(crate) struct Column {
     data_type: DataType,
+    /// How many cells a row has.
+    cells: usize,
     values: Values,
     nulls: NullBufferBuilder,
 }
@@ -63,11 +71,32 @@ enum Values {
     I128(Vec<i128>),
     F32(Vec<f32>),
     F64(Vec<f64>),
-    Bytes { ends: Vec<i32>, bytes: Vec<u8> },
+    Bytes {
+        ends: Vec<i32>,
+        bytes: Vec<u8>,
+    },
     Nested(Vec<Value>),
+    Row {
+        fields: Vec<Column>,
+        /// NULL rows at the end that the fields have not taken yet.
+        absent: usize,
+    },
 }
 
 impl Column {
+    /// A column whose rows come cell by cell, one for each ROW and one for each of its fields.
+    pub(crate) fn of_cells(data_type: &DataType, kind: &Kind) -> Self {
+        let (DataType::Struct(fields), Kind::Struct(kinds)) = (data_type, kind) else {
+            return Self::new(data_type, kind);
+        };
+        let field =
+            |(field, (_, kind)): (&FieldRef, &(Box<str>, Kind))| Self::of_cells(field.data_type(), kind);
+        let fields: Vec<Self> = fields.iter().zip(kinds).map(field).collect();
+        let cells = 1 + fields.iter().map(|field| field.cells).sum::<usize>();
+        let values = Values::Row { fields, absent: 0 };
+        Self { data_type: data_type.clone(), cells, values, nulls: NullBufferBuilder::new(0) }
+    }
+
     pub(crate) fn new(data_type: &DataType, kind: &Kind) -> Self {
         let values = match kind {
             Kind::Null => Values::Null,
@@ -82,7 +111,12 @@ impl Column {
             Kind::Text | Kind::Bytes => Values::Bytes { ends: Vec::new(), bytes: Vec::new() },
             Kind::List(_) | Kind::Struct(_) | Kind::Map(_) => Values::Nested(Vec::new()),
         };
-        Self { data_type: data_type.clone(), values, nulls: NullBufferBuilder::new(0) }
+        Self { data_type: data_type.clone(), cells: 1, values, nulls: NullBufferBuilder::new(0) }
+    }
+
+    /// How many cells a row has.
+    pub(crate) fn cells(&self) -> usize {
+        self.cells
     }
 
     /// Bytes of text so far: offsets of 32 bits limit them.
@@ -91,6 +125,24 @@ impl Column {
             Values::Bytes { bytes, .. } => bytes.len(),
             _ => 0,
         }
+    }
+
+    /// Takes one row, a cell for the value and, if it is a ROW, one for each field in it.
+    #[inline]
+    pub(crate) fn push_row(&mut self, cells: &[Cell], places: &mut Places<'_>) {
+        let Values::Row { fields, absent } = &mut self.values else { return self.push(cells[0], places) };
+        if cells[0] != Cell::Row {
+            *absent += 1;
+            return self.nulls.append_null();
+        }
+        catch_up(fields, absent);
+        let mut rest = &cells[1..];
+        for field in fields {
+            let (own, others) = rest.split_at(field.cells);
+            field.push_row(own, places);
+            rest = others;
+        }
+        self.nulls.append_non_null();
     }
 
     /// Takes one value; a kind of cell that does not belong here counts as NULL.
@@ -123,20 +175,28 @@ impl Column {
     }
 
     fn push_null(&mut self) {
+        self.push_nulls(1);
+    }
+
+    fn push_nulls(&mut self, count: usize) {
+        fn zeros<T: Copy + Default>(values: &mut Vec<T>, count: usize) {
+            values.resize(values.len() + count, T::default());
+        }
         match &mut self.values {
             Values::Null => {}
-            Values::Bool(values) => values.append(false),
-            Values::I8(values) => values.push(0),
-            Values::I16(values) => values.push(0),
-            Values::I32(values) => values.push(0),
-            Values::I64(values) => values.push(0),
-            Values::I128(values) => values.push(0),
-            Values::F32(values) => values.push(0.0),
-            Values::F64(values) => values.push(0.0),
-            Values::Bytes { ends, bytes } => ends.push(end_of(bytes)),
-            Values::Nested(values) => values.push(Value::Null),
+            Values::Bool(values) => values.append_n(count, false),
+            Values::I8(values) => zeros(values, count),
+            Values::I16(values) => zeros(values, count),
+            Values::I32(values) => zeros(values, count),
+            Values::I64(values) => zeros(values, count),
+            Values::I128(values) => zeros(values, count),
+            Values::F32(values) => zeros(values, count),
+            Values::F64(values) => zeros(values, count),
+            Values::Bytes { ends, bytes } => ends.resize(ends.len() + count, end_of(bytes)),
+            Values::Nested(values) => values.resize(values.len() + count, Value::Null),
+            Values::Row { absent, .. } => *absent += count,
         }
-        self.nulls.append_null();
+        self.nulls.append_n_nulls(count);
     }
 
     /// The column so far; this one starts again, with room for as many.
@@ -149,6 +209,15 @@ impl Column {
             Values::Nested(values) => {
                 let values = std::mem::take(values);
                 return nested_array(&self.data_type, &values.iter().collect::<Vec<_>>());
+            }
+            Values::Row { fields, absent } => {
+                catch_up(fields, absent);
+                let arrays = fields.iter_mut().map(Self::finish).collect::<Result<Vec<_>, _>>()?;
+                let DataType::Struct(fields) = &self.data_type else {
+                    return Err(ArrowError::SchemaError(format!("rows of type {}", self.data_type)));
+                };
+                let rows = StructArray::try_new_with_length(fields.clone(), arrays, nulls, rows)?;
+                return Ok(Arc::new(rows));
             }
             Values::Bool(values) => {
                 let bits = values.finish();
@@ -183,6 +252,15 @@ pub(crate) fn finish_batch(
     let arrays = columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(SchemaRef::clone(schema), arrays, &options)
+}
+
+/// Gives the fields of a ROW the NULLs they have not taken yet.
+#[inline]
+fn catch_up(fields: &mut [Column], absent: &mut usize) {
+    let count = std::mem::take(absent);
+    if count > 0 {
+        fields.iter_mut().for_each(|field| field.push_nulls(count));
+    }
 }
 
 fn fresh<T>(values: &mut Vec<T>) -> Vec<T> {
@@ -260,7 +338,7 @@ fn pair_array(entries: &DataType, keys: &[&Value], items: &[&Value]) -> Result<A
     };
     let columns =
         vec![nested_array(fields[0].data_type(), keys)?, nested_array(fields[1].data_type(), items)?];
-    Ok(std::sync::Arc::new(arrow::array::StructArray::try_new(fields.clone(), columns, None)?))
+    Ok(Arc::new(StructArray::try_new(fields.clone(), columns, None)?))
 }
 
 fn leaf_array(data_type: &DataType, values: &[&Value]) -> Result<ArrayRef, ArrowError> {

@@ -242,7 +242,7 @@ fn small(at: usize) -> u32 {
 /// A cell as a value of its own.
 pub(crate) fn own(cell: Cell, record: &[u8], scratch: &[u8]) -> Value {
     match cell {
-        Cell::Missing | Cell::Null | Cell::Nested(_) => Value::Null,
+        Cell::Missing | Cell::Null | Cell::Nested(_) | Cell::Row => Value::Null,
         Cell::Bool(value) => Value::Bool(value),
         Cell::Int(value) => Value::Int(value),
         Cell::Float(value) => Value::Float(value),

@@ -4,6 +4,7 @@ mod changes;
 mod decoder;
 mod encoder;
 mod fast;
+mod fields;
 mod options;
 pub(crate) mod scan;
 mod shape;

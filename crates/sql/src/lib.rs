@@ -25,6 +25,7 @@ mod relation;
 mod script;
 mod statement;
 mod types;
+mod uses;
 
 pub use catalog::{Catalog, ColumnDefinition, ColumnKind, NoCatalog, TableDefinition};
 pub use compile::{Answer, Compiled, MaterializedTable, compile};

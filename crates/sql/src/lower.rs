@@ -15,14 +15,15 @@ use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
     OperatorSpec, PlanNode, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan,
-    UnnestSpec, WindowAggregateSpec, WindowShape, WindowSpec, carries_changes,
+    UnnestSpec, WindowAggregateSpec, WindowShape, WindowSpec, carries_changes, finds_fields_by_name,
 };
 
-use crate::catalog::ColumnKind;
+use crate::catalog::{ColumnDefinition, ColumnKind};
 use crate::functions::compare::binary;
 use crate::functions::{is_fallible, literal};
 use crate::relation::{Aggregate, Column, JoinKey, Node, Relation, Scan, Window, column_name, named};
 use crate::types::SqlType;
+use crate::uses::Uses;
 
 /// A sink and the relation it takes: `relation` has exactly the sink's columns.
 pub(crate) struct Output {
@@ -53,8 +54,8 @@ struct Lowering {
     plan: StreamPlan,
     /// Nodes by what they do and read.
     known: HashMap<String, NodeId>,
-    /// Columns of each scanned table that any query needs.
-    needed: BTreeMap<String, BTreeSet<String>>,
+    /// What any query needs of each scanned table.
+    needed: BTreeMap<String, Uses>,
 }
 
 type Names = BTreeSet<String>;
@@ -92,7 +93,8 @@ impl Lowering {
         let with = |node: Node, kept: &dyn Fn(&str) -> bool| narrowed(relation, node, kept);
         match &relation.node {
             Node::Scan(scan) => {
-                self.needed.entry(scan_key(scan)).or_default().extend(needed.iter().cloned());
+                let uses = self.needed.entry(scan_key(scan)).or_default();
+                needed.iter().for_each(|name| uses.add_whole(name));
                 Arc::clone(relation)
             }
             Node::OneRow => Arc::clone(relation),
@@ -218,7 +220,13 @@ impl Lowering {
         if let Some(filter) = filter {
             add_references(filter, &mut below);
         }
-        let input = self.prune(input, &below);
+        let input = if let Node::Scan(scan) = &input.node {
+            let uses = self.needed.entry(scan_key(scan)).or_default();
+            kept.iter().chain(filter).for_each(|expr| uses.add(expr));
+            Arc::clone(input)
+        } else {
+            self.prune(input, &below)
+        };
         let node = Node::Calc { input, filter: filter.cloned(), columns: kept };
         Arc::new(Relation { node, columns, updating: relation.updating, keys: Vec::new() })
     }
@@ -559,36 +567,48 @@ impl Lowering {
         let table = &scan.table;
         let mut needed = self.needed.get(&scan_key(scan)).cloned().unwrap_or_default();
         if let Some((index, watermark)) = &table.rowtime {
-            needed.insert(table.columns[*index].name.clone());
-            add_references(watermark, &mut needed);
+            needed.add_whole(&table.columns[*index].name);
+            needed.add(watermark);
         }
         if needed.is_empty() {
             // COUNT(*) needs rows, not columns; the first is as good as any.
-            needed.extend(table.columns.first().map(|column| column.name.clone()));
+            table.columns.iter().take(1).for_each(|column| needed.add_whole(&column.name));
         }
         let kept: Vec<_> = table.columns.iter().filter(|column| needed.contains(&column.name)).collect();
-        let mut physical_names = Names::new();
+        let mut read = Uses::default();
         let mut columns = Vec::with_capacity(kept.len());
         for column in &kept {
-            let expr = match &column.kind {
-                ColumnKind::Computed(expr) => expr.clone(),
-                ColumnKind::Physical | ColumnKind::Metadata { .. } => named(&column.name),
-            };
-            add_references(&expr, &mut physical_names);
-            columns.push(expr);
+            match &column.kind {
+                ColumnKind::Computed(expr) => {
+                    read.add(expr);
+                    columns.push(expr.clone());
+                }
+                ColumnKind::Physical | ColumnKind::Metadata { .. } => {
+                    read.add_all_of(&column.name, &needed);
+                    columns.push(named(&column.name));
+                }
+            }
         }
-        if physical_names.is_empty() {
+        if read.is_empty() {
             // Rows of computed columns alone still need a column to be counted by.
             let physical = table.columns.iter().find(|column| matches!(column.kind, ColumnKind::Physical));
-            physical_names.extend(physical.map(|column| column.name.clone()));
+            physical.iter().for_each(|column| read.add_whole(&column.name));
         }
-        let physical = |only: Option<&Names>, metadata: bool| -> SchemaRef {
+        let whole_rows = !finds_fields_by_name(&scan.options);
+        let field = |column: &ColumnDefinition| match &column.kind {
+            ColumnKind::Physical if !whole_rows => {
+                read.narrowed(&column.name, &column.ty).field(&column.name)
+            }
+            _ => column.ty.field(&column.name),
+        };
+        let physical = |only: Option<&Uses>, metadata: bool| -> SchemaRef {
             let fields: Vec<Field> = table
                 .columns
                 .iter()
                 .filter(|column| only.is_none_or(|only| only.contains(&column.name)))
                 .filter_map(|column| match &column.kind {
-                    ColumnKind::Physical => Some(column.ty.field(&column.name)),
+                    ColumnKind::Physical if only.is_none() => Some(column.ty.field(&column.name)),
+                    ColumnKind::Physical => Some(field(column)),
                     ColumnKind::Metadata { key, .. } if metadata => {
                         let mut field = column.ty.field(&column.name);
                         let mut marks = field.metadata().clone();
@@ -609,7 +629,7 @@ impl Lowering {
         let spec = SourceSpec {
             table: table.name.clone(),
             options: scan.options.clone(),
-            physical: physical(Some(&physical_names), true),
+            physical: physical(Some(&read), true),
             declared: physical(None, false),
             columns,
             rowtime,
@@ -627,9 +647,7 @@ impl Lowering {
             title: format!("Source({})", table.name),
             spec: OperatorSpec::Source(spec),
             inputs: Vec::new(),
-            schema: Arc::new(Schema::new(
-                kept.iter().map(|column| column.ty.field(&column.name)).collect::<Vec<_>>(),
-            )),
+            schema: Arc::new(Schema::new(kept.iter().map(|column| field(column)).collect::<Vec<_>>())),
             changelog: mode(updating),
             single: false,
             shared: true,

@@ -26,7 +26,7 @@ pub use connect::{
 pub use message::{Barrier, BarrierKind, Message};
 pub use options::{
     CONNECTORS, ConnectorOptions, FORMATS, FormatOptions, TableOption, carries_changes, connector_options,
-    format_options,
+    finds_fields_by_name, format_options,
 };
 pub use pattern::{
     AfterMatch, MatchCondition, MatchRow, MatchSpec, MatchValue, PatternVariable, VARIABLES_MAX,

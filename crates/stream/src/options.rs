@@ -90,6 +90,14 @@ pub fn carries_changes(options: &BTreeMap<String, String>) -> bool {
     format.and_then(|name| format_options(name)).is_some_and(|format| format.changes)
 }
 
+/// Whether a table with these options finds the fields of a ROW by their names: then a plan may leave
+/// fields out that it does not need.
+pub fn finds_fields_by_name(options: &BTreeMap<String, String>) -> bool {
+    let option = |key: &str| options.get(key).map(String::as_str);
+    let format = option("value.format").or_else(|| option("format"));
+    format == Some("json") || option("connector") == Some("nexmark")
+}
+
 const fn required(name: &'static str, meaning: &'static str) -> TableOption {
     TableOption { name, required: true, meaning }
 }

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 
 use super::encoder::write_string;
+use super::fields::Fields;
 use super::scan::{self, Text, blank, byte, unexpected};
-use super::shape::{NO_COLUMN, Seen, Shape};
+use super::shape::{Seen, Shape};
 use super::{JsonOptions, fast};
 use crate::column::{Cell, Column, Places, Value, finish_batch};
 use crate::convert::{self, Kind, Span, Token, record_cell, scratch_cell};
@@ -27,8 +28,7 @@ const TEXT_BYTES_MAX: usize = i32::MAX as usize;
 pub struct JsonDecoder {
     schema: SchemaRef,
     options: JsonOptions,
-    fields: Vec<Field>,
-    by_name: HashMap<Box<[u8]>, u32>,
+    fields: Fields,
     columns: Vec<Column>,
     rows: usize,
     /// Bytes of the records of this batch: its columns hold no more text than that.
@@ -39,12 +39,6 @@ pub struct JsonDecoder {
     record: Parts,
 }
 
-struct Field {
-    name: Box<str>,
-    kind: Kind,
-    nullable: bool,
-}
-
 /// What one record was found to hold.
 #[derive(Default)]
 pub(super) struct Parts {
@@ -52,6 +46,8 @@ pub(super) struct Parts {
     scratch: Vec<u8>,
     nested: Vec<Value>,
     seen: Vec<Seen>,
+    /// The ROWs that it opened, in order; kept while learning.
+    opened: Vec<u32>,
 }
 
 impl JsonDecoder {
@@ -60,26 +56,16 @@ impl JsonDecoder {
     /// # Errors
     /// If JSON cannot carry a column's type.
     pub fn new(schema: SchemaRef, options: JsonOptions) -> Result<Self, FormatError> {
-        let mut fields = Vec::new();
-        for field in schema.fields() {
-            let kind = Kind::of(field.data_type())
-                .map_err(|error| FormatError(format!("column {}: {error}", field.name())))?;
-            fields.push(Field { name: field.name().as_str().into(), kind, nullable: field.is_nullable() });
-        }
-        let column = |(field, kind): (&std::sync::Arc<arrow::datatypes::Field>, &Field)| {
-            Column::new(field.data_type(), &kind.kind)
-        };
-        let columns = schema.fields().iter().zip(&fields).map(column).collect();
-        let number = |index: usize| u32::try_from(index).unwrap_or(NO_COLUMN);
-        let by_name =
-            fields.iter().enumerate().map(|(at, field)| (field.name.as_bytes().into(), number(at))).collect();
-        let strict = options.fail_on_missing_field || fields.iter().any(|field| !field.nullable);
-        let record = Parts { cells: vec![Cell::Missing; fields.len()], ..Parts::default() };
+        let fields = Fields::new(&schema)?;
+        let kinds = fields.cells.iter().filter(|field| field.is_column()).map(|field| &field.kind);
+        let column = |(field, kind): (&FieldRef, &Kind)| Column::of_cells(field.data_type(), kind);
+        let columns: Vec<Column> = schema.fields().iter().zip(kinds).map(column).collect();
+        let strict = options.fail_on_missing_field || fields.cells.iter().any(|field| !field.nullable);
+        let record = Parts { cells: vec![Cell::Missing; fields.cells.len()], ..Parts::default() };
         Ok(Self {
             schema,
             options,
             fields,
-            by_name,
             columns,
             rows: 0,
             batch_bytes: 0,
@@ -109,7 +95,7 @@ impl JsonDecoder {
 
     /// Reads `record` into `parts` and adds no row yet.
     pub(super) fn stage(&mut self, record: &[u8], parts: &mut Parts) -> Result<(), DecodeError> {
-        parts.cells.resize(self.fields.len(), Cell::Missing);
+        parts.cells.resize(self.fields.cells.len(), Cell::Missing);
         std::mem::swap(&mut self.record, parts);
         let read = self.read(record).and_then(|()| self.check(record));
         std::mem::swap(&mut self.record, parts);
@@ -122,39 +108,42 @@ impl JsonDecoder {
         self.rows += 1;
     }
 
-    /// Adds row `old`, with the values of `new` where it has none and the column is not `changed`.
+    /// Adds row `old`, with the values of `new` where it has none and the column is not `changed`, by
+    /// the number of its cell.
     pub(super) fn append_over(&mut self, old: (&[u8], &mut Parts), new: (&[u8], &Parts), changed: &[bool]) {
         let (record, parts) = old;
         let mut places = Places { record, scratch: &parts.scratch, nested: &mut parts.nested };
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            let cell = parts.cells[index];
-            if changed[index] || !matches!(cell, Cell::Missing | Cell::Null) {
-                column.push(cell, &mut places);
+        let mut first = 0;
+        for column in &mut self.columns {
+            let cells = first..first + column.cells();
+            first = cells.end;
+            let own = &parts.cells[cells.clone()];
+            if changed[cells.start] || !matches!(own[0], Cell::Missing | Cell::Null) {
+                column.push_row(own, &mut places);
                 continue;
             }
             let (record, parts) = new;
-            let (cell, mut nested) = match parts.cells[index] {
-                Cell::Nested(at) => (Cell::Nested(0), vec![parts.nested[at as usize].clone()]),
-                cell => (cell, Vec::new()),
-            };
-            column.push(cell, &mut Places { record, scratch: &parts.scratch, nested: &mut nested });
+            let own = &parts.cells[cells];
+            let composite = own.iter().any(|cell| matches!(cell, Cell::Nested(_)));
+            let mut nested = if composite { parts.nested.clone() } else { Vec::new() };
+            column.push_row(own, &mut Places { record, scratch: &parts.scratch, nested: &mut nested });
         }
         self.rows += 1;
     }
 
-    /// Which columns the value at `place` names, at any depth.
+    /// Which columns the value at `place` names, at any depth; by the numbers of their cells.
     pub(super) fn columns_named(
         &self,
         record: &[u8],
         place: &std::ops::Range<usize>,
     ) -> Result<Vec<bool>, DecodeError> {
-        let mut named = vec![false; self.fields.len()];
+        let mut named = vec![false; self.fields.cells.len()];
         let mut plain = Vec::new();
         scan::keys(record, place.start, 1, &mut |key| {
             plain.clear();
             scan::unescape(record, key, &mut plain)?;
-            if let Some(column) = self.by_name.get(plain.as_slice()) {
-                named[*column as usize] = true;
+            if let Some(named) = named.get_mut(self.fields.find(0, &plain) as usize) {
+                *named = true;
             }
             Ok(())
         })?;
@@ -198,62 +187,118 @@ impl JsonDecoder {
         self.record.scratch.clear();
         self.record.nested.clear();
         self.record.seen.clear();
+        self.record.opened.clear();
         let learning = self.shape.wants_to_learn();
         let mut wrong = false;
         let mut guess = 0;
-        let mut end = 0;
+        let mut place = Place { level: 0, end: 0, open: true };
+        // Behind the last value.
+        let mut behind = 0;
         loop {
-            let (column, value) = match self.shape.guess(guess, &record[end..]) {
-                Some((column, length)) => {
+            let guessed = if place.end == behind {
+                self.shape.guess(guess, place.level, &record[behind..])
+            } else {
+                None
+            };
+            let (cell, value) = match guessed {
+                Some(right) => {
                     guess += 1;
+                    place.level = right.level;
+                    for row in right.opened {
+                        open(&mut self.record.cells, &self.fields, *row);
+                    }
+                    if learning {
+                        self.record.opened.extend_from_slice(right.opened);
+                    }
                     // Blanks that were not there when the shape was learned.
-                    (column, blank(record, end + length))
+                    (right.cell, blank(record, place.end + right.lead))
                 }
                 None => {
-                    let Some((column, value)) = self.next_field(record, end)? else { break };
+                    let Some((cell, value)) = self.next_field(record, &mut place, learning)? else { break };
                     wrong = true;
-                    guess = self.shape.after(column, guess).max(1);
-                    (column, value)
+                    guess = self.shape.after(cell, guess).max(1);
+                    (cell, value)
                 }
             };
-            if learning {
-                self.record.seen.push(Seen { lead: narrow(end), value: narrow(value), column });
+            if byte(record, value) == b'{'
+                && let Some(level) = self.fields.level_of(cell)
+            {
+                open(&mut self.record.cells, &self.fields, cell);
+                if learning {
+                    self.record.opened.push(cell);
+                }
+                place = Place { level, end: value, open: true };
+                continue;
             }
-            end = self.value(column, record, value)?;
+            if learning {
+                let opened = narrow(self.record.opened.len());
+                let level = place.level;
+                self.record.seen.push(Seen {
+                    lead: narrow(behind),
+                    value: narrow(value),
+                    cell,
+                    level,
+                    opened,
+                });
+            }
+            behind = self.value(cell, record, value, place.level)?;
+            place = Place { end: behind, open: false, ..place };
         }
         if learning {
-            self.shape.learn(record, &self.record.seen);
+            self.shape.learn(record, &self.record.seen, &self.record.opened);
         } else {
             self.shape.judge(wrong);
         }
         Ok(())
     }
 
-    /// The general way to the next field behind `end` (0: the record's start): its column and where
-    /// its value starts. None at the object's end.
+    /// The general way to the next field behind `place`: its cell and where its value starts, the value
+    /// of no ROW. None at the record's end.
     #[inline(never)]
-    fn next_field(&mut self, record: &[u8], end: usize) -> Result<Option<(u32, usize)>, DecodeError> {
-        let mut at = blank(record, end);
-        if end == 0 {
-            if byte(record, at) != b'{' {
-                return Err(unexpected(record, at, "a JSON object"));
-            }
-            at = blank(record, at + 1);
-            if byte(record, at) != b'}' {
-                return self.field(record, at).map(Some);
-            }
+    fn next_field(
+        &mut self,
+        record: &[u8],
+        place: &mut Place,
+        learning: bool,
+    ) -> Result<Option<(u32, usize)>, DecodeError> {
+        let mut at = blank(record, place.end);
+        if place.open && byte(record, at) != b'{' {
+            return Err(unexpected(record, at, "a JSON object"));
         }
-        match byte(record, at) {
-            b',' => self.field(record, blank(record, at + 1)).map(Some),
-            b'}' => match blank(record, at + 1) {
-                last if last == record.len() => Ok(None),
-                more => Err(unexpected(record, more, "nothing behind the object")),
-            },
-            _ => Err(unexpected(record, at, "',' or '}'")),
+        loop {
+            let open_here = std::mem::take(&mut place.open);
+            if open_here {
+                at = blank(record, at + 1);
+            }
+            let (cell, value) = match byte(record, at) {
+                b'}' => {
+                    at = blank(record, at + 1);
+                    match self.fields.above(place.level) {
+                        Some(above) => place.level = above,
+                        None if at == record.len() => return Ok(None),
+                        None => return Err(unexpected(record, at, "nothing behind the object")),
+                    }
+                    continue;
+                }
+                b',' if !open_here => self.field(record, blank(record, at + 1), place.level)?,
+                _ if open_here => self.field(record, at, place.level)?,
+                _ => return Err(unexpected(record, at, "',' or '}'")),
+            };
+            match self.fields.level_of(cell) {
+                Some(level) if byte(record, value) == b'{' => {
+                    open(&mut self.record.cells, &self.fields, cell);
+                    if learning {
+                        self.record.opened.push(cell);
+                    }
+                    at = value;
+                    *place = Place { level, end: value, open: true };
+                }
+                _ => return Ok(Some((cell, value))),
+            }
         }
     }
 
-    fn field(&mut self, record: &[u8], at: usize) -> Result<(u32, usize), DecodeError> {
+    fn field(&mut self, record: &[u8], at: usize, level: u32) -> Result<(u32, usize), DecodeError> {
         let (key, value) = scan::key(record, at)?;
         let scratch = &mut self.record.scratch;
         let start = scratch.len();
@@ -263,21 +308,24 @@ impl JsonDecoder {
         } else {
             &record[key.start..key.end]
         };
-        Ok((self.by_name.get(name).copied().unwrap_or(NO_COLUMN), value))
+        Ok((self.fields.find(level, name), value))
     }
 
-    /// Decodes the value at `at` for `column` and gives its end.
+    /// Decodes the value at `at`, a field of `level`, for `cell` and gives its end.
     #[inline(always)]
-    fn value(&mut self, column: u32, record: &[u8], at: usize) -> Result<usize, DecodeError> {
-        let Some(field) = self.fields.get(column as usize) else { return scan::skip(record, at, 1) };
-        if let Some((cell, end)) = fast::value(&field.kind, record, at, self.options.timestamp_format) {
-            self.record.cells[column as usize] = cell;
+    fn value(&mut self, cell: u32, record: &[u8], at: usize, level: u32) -> Result<usize, DecodeError> {
+        let place = cell as usize;
+        let Some(field) = self.fields.cells.get(place) else {
+            return scan::skip(record, at, self.fields.depth(level));
+        };
+        if let Some((found, end)) = fast::value(&field.kind, record, at, self.options.timestamp_format) {
+            self.record.cells[place] = found;
             return Ok(end);
         }
         if matches!(field.kind, Kind::Text) && byte(record, at) == b'"' {
             let text = scan::string(record, at)?;
             if !text.escaped {
-                self.record.cells[column as usize] = record_cell(text.start, text.end);
+                self.record.cells[place] = record_cell(text.start, text.end);
                 return Ok(text.end + 1);
             }
         }
@@ -290,9 +338,14 @@ impl JsonDecoder {
             scratch: &mut parts.scratch,
             nested: &mut parts.nested,
         };
-        let (cell, end) =
-            read.cell(&field.kind, at, 1).map_err(|error| error.into_decode_error(&field.name))?;
-        parts.cells[column as usize] = cell;
+        let (found, end) = read
+            .cell(&field.kind, at, self.fields.depth(level))
+            .map_err(|refusal| self.fields.error(place, &refusal.into_reason()))?;
+        parts.cells[place] = found;
+        if field.level.is_some() {
+            // A ROW of the same name that came before.
+            parts.cells[place + 1..field.end as usize].fill(Cell::Missing);
+        }
         Ok(end)
     }
 
@@ -310,15 +363,21 @@ impl JsonDecoder {
     }
 
     fn check_missing(&self) -> Result<(), DecodeError> {
-        for (field, cell) in self.fields.iter().zip(&self.record.cells) {
+        let cells = &self.record.cells;
+        for (place, (field, cell)) in self.fields.cells.iter().zip(cells).enumerate() {
+            let row = self.fields.parent(place);
+            if row.is_some_and(|row| cells[row] != Cell::Row) {
+                continue;
+            }
             if *cell == Cell::Missing && self.options.fail_on_missing_field {
-                return Err(DecodeError::new(format!("column {}: the field is missing", field.name)));
+                let reason = match row {
+                    None => "the field is missing".to_owned(),
+                    Some(_) => format!("the field {} of the ROW is missing", field.name),
+                };
+                return Err(self.fields.error(place, &reason));
             }
             if !field.nullable && matches!(cell, Cell::Missing | Cell::Null) {
-                return Err(DecodeError::new(format!(
-                    "column {}: it is NOT NULL, found no value",
-                    field.name
-                )));
+                return Err(self.fields.error(place, "it is NOT NULL, found no value"));
             }
         }
         Ok(())
@@ -329,9 +388,30 @@ impl JsonDecoder {
 #[inline(always)]
 fn append(columns: &mut [Column], record: &[u8], parts: &mut Parts) {
     let mut places = Places { record, scratch: &parts.scratch, nested: &mut parts.nested };
-    for (column, cell) in columns.iter_mut().zip(&parts.cells) {
-        column.push(*cell, &mut places);
+    let mut rest = &parts.cells[..];
+    for column in columns {
+        let (own, others) = rest.split_at(column.cells());
+        column.push_row(own, &mut places);
+        rest = others;
     }
+}
+
+/// How far a record is read.
+struct Place {
+    /// The object that is open.
+    level: u32,
+    /// Behind the last value, or at the brace of an object whose fields are still to come.
+    end: usize,
+    /// Whether `end` is at that brace.
+    open: bool,
+}
+
+/// Notes that the ROW of `cell` is there; its fields are not yet.
+#[inline]
+fn open(cells: &mut [Cell], fields: &Fields, cell: u32) {
+    let (first, end) = (cell as usize, fields.cells[cell as usize].end as usize);
+    cells[first..end].fill(Cell::Missing);
+    cells[first] = Cell::Row;
 }
 
 fn narrow(at: usize) -> u32 {
@@ -352,10 +432,10 @@ impl From<DecodeError> for Refusal {
 
 impl Refusal {
     #[cold]
-    fn into_decode_error(self, column: &str) -> DecodeError {
+    fn into_reason(self) -> String {
         match self {
-            Self::Broken(error) => DecodeError::new(format!("column {column}: {error}")),
-            Self::Misfit(reason) => DecodeError::new(format!("column {column}: {reason}")),
+            Self::Broken(error) => error.to_string(),
+            Self::Misfit(reason) => reason,
         }
     }
 }

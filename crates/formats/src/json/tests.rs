@@ -413,8 +413,84 @@ fn assert_same(rows: &RecordBatch, at: usize, text: &str) {
     }
 }
 
+/// Of type ROW<n BIGINT, s STRING, i ROW<n BIGINT>>, or NULL.
+fn row_value() -> impl Strategy<Value = Json> {
+    let number = prop_oneof![(-9i64..9).prop_map(Json::from), Just(Json::Null)];
+    let text = prop_oneof!["[a-z\"]{0,9}".prop_map(Json::from), Just(Json::Null)];
+    let inner = prop_oneof![
+        Just(Json::Null),
+        prop::collection::btree_map("[nx]", number.clone(), 0..3)
+            .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+    ];
+    let field = prop_oneof![
+        number.prop_map(|value| ("n".to_owned(), value)),
+        text.prop_map(|value| ("s".to_owned(), value)),
+        inner.prop_map(|value| ("i".to_owned(), value)),
+        json_value().prop_map(|value| ("x".to_owned(), value)),
+    ];
+    prop_oneof![
+        1 => Just(Json::Null),
+        5 => prop::collection::vec(field, 0..6).prop_map(|fields| Json::Object(fields.into_iter().collect())),
+    ]
+}
+
+/// A record with the ROWs `a` and `b` and the number `n`, each never, once or more often.
+fn record_of_rows() -> impl Strategy<Value = String> {
+    let field = prop_oneof![
+        row_value().prop_map(|value| ("a", value)),
+        row_value().prop_map(|value| ("b", value)),
+        (-9i64..9).prop_map(|value| ("n", Json::from(value))),
+        json_value().prop_map(|value| ("x", value)),
+    ];
+    (prop::collection::vec(field, 0..6), 0usize..3).prop_map(|(fields, spaces)| {
+        let gap = " ".repeat(spaces);
+        let member = |(key, value): &(&str, Json)| {
+            let value = if spaces > 0 { format!("{value:#}") } else { value.to_string() };
+            format!("{gap}\"{key}\"{gap}:{gap}{value}")
+        };
+        format!("{{{}{gap}}}", fields.iter().map(member).collect::<Vec<_>>().join(&format!("{gap},")))
+    })
+}
+
+/// The fields of `names` in `value`, NULL where there are none; those of `i` likewise.
+fn only(value: &Json, names: &[&str]) -> Json {
+    let Json::Object(fields) = value else { return Json::Null };
+    let field = |name: &&str| {
+        let found = fields.get(*name).cloned().unwrap_or(Json::Null);
+        let found = match *name {
+            "a" | "b" => only(&found, &["n", "s", "i"]),
+            "i" => only(&found, &["n"]),
+            _ => found,
+        };
+        ((*name).to_owned(), found)
+    };
+    Json::Object(names.iter().map(field).collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// The same of ROWs in ROWs: whatever records came before, each gives what `serde_json` finds in it.
+    #[test]
+    fn rows_give_what_serde_json_finds(records in prop::collection::vec(record_of_rows(), 1..12)) {
+        let inner = row(&[("n", DataType::Int64)]);
+        let outer = row(&[("n", DataType::Int64), ("s", DataType::Utf8), ("i", inner)]);
+        let schema = schema(&[("a", outer.clone()), ("n", DataType::Int64), ("b", outer)]);
+        let mut decoder = JsonDecoder::new(Arc::clone(&schema), JsonOptions::default()).unwrap();
+        for text in records.iter().chain(&records).chain(&records) {
+            prop_assert_eq!(decoder.push(text.as_bytes()), Ok(true), "{}", text);
+        }
+        let rows = decoder.finish().unwrap();
+        let encoder = JsonEncoder::new(&schema, &JsonOptions::default()).unwrap();
+        let (mut out, mut ends) = (Vec::new(), Vec::new());
+        encoder.encode(&rows, &mut out, |_, out| ends.push(out.len())).unwrap();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        for ((start, end), text) in starts.zip(&ends).zip(records.iter().chain(&records).chain(&records)) {
+            let found: Json = serde_json::from_slice(&out[start..*end]).unwrap();
+            let expected = only(&serde_json::from_str(text).unwrap(), &["a", "n", "b"]);
+            prop_assert_eq!(found, expected, "{}", text);
+        }
+    }
 
     /// Whatever was learned from earlier records, each record gives what `serde_json` finds in it.
     #[test]

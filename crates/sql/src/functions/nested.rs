@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, ListArray, MapArray, StructArray, UInt32Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion_common::internal_datafusion_err;
+use datafusion_expr::Expr;
 use sqlparser::tokenizer::Location;
 
 use super::{Binder, Call, Typed, call, cast, downcast, primitive};
@@ -13,6 +16,16 @@ use crate::types::SqlType;
 
 /// Functions by name.
 pub(crate) const FUNCTIONS: &[(&str, Binder)] = &[("CARDINALITY", cardinality)];
+
+/// The function that [`field`] makes is named so, then the field, then `]`.
+const FIELD: &str = "field[";
+
+/// The field's name and the row, if `expr` is nothing but a field of a row.
+pub(crate) fn as_field(expr: &Expr) -> Option<(&str, &Expr)> {
+    let Expr::ScalarFunction(function) = expr else { return None };
+    let name = function.name().strip_prefix(FIELD)?.strip_suffix(']')?;
+    Some((name, function.args.first()?))
+}
 
 /// `row.field`; NULL if the row is NULL.
 pub(crate) fn field(row: Typed, name: &str, at: Location) -> Bound<Typed> {
@@ -27,10 +40,18 @@ pub(crate) fn field(row: Typed, name: &str, at: Location) -> Bound<Typed> {
         return Err(fault.hint(hint));
     };
     let ty = fields[index].1.clone();
-    let expr = call(format!("field[{name}]"), ty.to_arrow(), vec![row.expr], move |arguments| {
+    let wanted = name.to_owned();
+    // By name: a source leaves out fields that nobody needs.
+    let expr = call(format!("{FIELD}{name}]"), ty.to_arrow(), vec![row.expr], move |arguments| {
         let rows: &StructArray = downcast(&arguments[0])?;
-        let column = rows.column(index);
+        let Some(column) = rows.column_by_name(&wanted) else {
+            return Err(internal_datafusion_err!("the row has no field {wanted}"));
+        };
         let Some(nulls) = rows.nulls() else { return Ok(Arc::clone(column)) };
+        let masked = NullBuffer::union(Some(nulls), column.nulls());
+        if masked.is_none_or(|masked| masked.null_count() == column.null_count()) {
+            return Ok(Arc::clone(column));
+        }
         let present: UInt32Array = (0..rows.len())
             .map(|row| nulls.is_valid(row).then(|| u32::try_from(row).unwrap_or(u32::MAX)))
             .collect();
