@@ -18,8 +18,8 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, Place, SessionAggregate, SessionTable, Sink,
-    Union, Unnest, WindowAggregate, WindowTable,
+    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place, SessionAggregate,
+    SessionTable, Sink, Union, Unnest, WindowAggregate, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -141,6 +141,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         OperatorSpec::Join(spec) => vec![&spec.left_keys, &spec.right_keys],
         OperatorSpec::IntervalJoin(spec) => vec![&spec.join.left_keys, &spec.join.right_keys],
         OperatorSpec::MatchRecognize(spec) => vec![&spec.keys],
+        OperatorSpec::OverAggregate(spec) => vec![&spec.keys],
         _ => return Ok(()),
     };
     // State is addressed by the hash of the keys: rows must come to the shard that owns it.
@@ -365,6 +366,7 @@ impl Builder<'_> {
                 Box::new(IntervalJoin::new(place, left, right, spec)?)
             }
             OperatorSpec::MatchRecognize(spec) => Box::new(MatchRecognize::new(place, &from.schema, spec)?),
+            OperatorSpec::OverAggregate(spec) => Box::new(OverAggregate::new(place, &from.schema, spec)?),
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;
                 Box::new(Sink::new(connector))

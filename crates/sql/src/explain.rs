@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use highwater_stream::{
-    AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, PlanNode,
-    StreamPlan, WindowShape, WindowSpec,
+    AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, OverAggregateSpec,
+    OverCall, OverFrame, OverOrder, PlanNode, StreamPlan, WindowShape, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -99,6 +99,7 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
         }
         OperatorSpec::MatchRecognize(spec) => match_text(node, spec, &name),
+        OperatorSpec::OverAggregate(spec) => over_text(spec, &name),
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()
@@ -163,6 +164,28 @@ fn match_text(node: &PlanNode, spec: &MatchSpec, name: &dyn Fn(usize) -> String)
         let _ = write!(text, " within {within_ms} ms");
     }
     text
+}
+
+fn over_text(spec: &OverAggregateSpec, name: &dyn Fn(usize) -> String) -> String {
+    let OverOrder::EventTime(order) = spec.order;
+    let frame = match spec.frame {
+        OverFrame::Rows => "rows".to_owned(),
+        OverFrame::RowsPreceding(rows) => format!("{rows} rows"),
+        OverFrame::Range => "range".to_owned(),
+        OverFrame::RangePreceding(ms) => format!("range {ms} ms"),
+    };
+    let call = |call: &OverCall| match call {
+        OverCall::Aggregate(call) => calls(std::slice::from_ref(call), name),
+        OverCall::FirstValue(argument) => format!("FirstValue({})", name(*argument)),
+        OverCall::LastValue(argument) => format!("LastValue({})", name(*argument)),
+        OverCall::Lag { argument, offset, default } => {
+            let default = default.as_ref().map_or_else(String::new, |default| format!(" or {default}"));
+            format!("Lag({}, {offset}){default}", name(*argument))
+        }
+    };
+    let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
+    let calls: Vec<String> = spec.calls.iter().map(call).collect();
+    format!("Over by [{}] order {} {frame} calls [{}]", keys.join(", "), name(order), calls.join(", "))
 }
 
 fn flink_type(field: &arrow::datatypes::Field) -> String {

@@ -2,6 +2,7 @@
 //! equal parts shared, exchanges put in.
 
 mod match_recognize;
+mod over;
 mod time_join;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -156,6 +157,7 @@ impl Lowering {
             Node::Join { .. } => self.prune_join(relation, needed),
             Node::TimeJoin(join) => self.prune_time_join(relation, join, needed),
             Node::MatchRecognize { .. } => self.prune_match(relation),
+            Node::Over { input, over } => self.prune_over(relation, needed, input, over),
         }
     }
 
@@ -298,6 +300,7 @@ impl Lowering {
             }
             Node::TimeJoin(join) => self.time_join(relation, join),
             Node::MatchRecognize { input, pattern } => self.match_recognize(relation, input, pattern),
+            Node::Over { input, over } => self.over(relation, input, over),
             Node::GroupAggregate { input, keys, calls } => {
                 let from = self.relation(input);
                 let schema = self.schema(from);
@@ -747,16 +750,17 @@ fn window_spec(window: &Window, schema: &Schema) -> WindowSpec {
 }
 
 fn aggregate_calls(calls: &[Aggregate], schema: &Schema) -> Vec<AggregateCall> {
-    calls
-        .iter()
-        .map(|call| AggregateCall {
-            function: call.function,
-            argument: call.argument.as_ref().map(|name| place(name, schema)),
-            distinct: call.distinct,
-            filter: call.filter.as_ref().map(|name| place(name, schema)),
-            output: call.output.to_arrow(),
-        })
-        .collect()
+    calls.iter().map(|call| aggregate_call(call, schema)).collect()
+}
+
+fn aggregate_call(call: &Aggregate, schema: &Schema) -> AggregateCall {
+    AggregateCall {
+        function: call.function,
+        argument: call.argument.as_ref().map(|name| place(name, schema)),
+        distinct: call.distinct,
+        filter: call.filter.as_ref().map(|name| place(name, schema)),
+        output: call.output.to_arrow(),
+    }
 }
 
 fn describe_window(window: &Window) -> String {

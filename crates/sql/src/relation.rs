@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
-use highwater_stream::{AggregateFunction, JoinKind, WindowColumn, WindowShape, is_proctime};
+use highwater_stream::{AggregateFunction, JoinKind, OverFrame, WindowColumn, WindowShape, is_proctime};
 
 use crate::bind::match_recognize::Pattern;
 use crate::catalog::TableDefinition;
@@ -103,6 +103,30 @@ pub(crate) enum Node {
         input: Arc<Relation>,
         pattern: Arc<Pattern>,
     },
+    /// Its columns are those of `input`, then one per call.
+    Over {
+        input: Arc<Relation>,
+        over: OverWindow,
+    },
+}
+
+/// `OVER (PARTITION BY keys ORDER BY order frame)` by the names of its input's columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OverWindow {
+    pub(crate) keys: Vec<String>,
+    /// Event time.
+    pub(crate) order: String,
+    pub(crate) frame: OverFrame,
+    pub(crate) calls: Vec<OverFunction>,
+}
+
+/// What is computed over a frame, by the names of its input's columns.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum OverFunction {
+    Aggregate(Aggregate),
+    FirstValue(String),
+    LastValue(String),
+    Lag { argument: String, offset: usize, default: Option<Expr> },
 }
 
 /// A join that forgets rows as time goes on. Its columns are those of left, then those of right, each name once.
@@ -192,7 +216,8 @@ impl Relation {
             | Node::WindowTable { input, .. }
             | Node::WindowAggregate { input, .. }
             | Node::GroupAggregate { input, .. }
-            | Node::MatchRecognize { input, .. } => vec![input],
+            | Node::MatchRecognize { input, .. }
+            | Node::Over { input, .. } => vec![input],
             Node::Join { left, right, .. } | Node::TimeJoin(TimeJoin { left, right, .. }) => {
                 vec![left, right]
             }

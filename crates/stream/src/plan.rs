@@ -102,6 +102,8 @@ pub enum OperatorSpec {
     IntervalJoin(IntervalJoinSpec),
     /// Finds sequences of rows that fit a pattern.
     MatchRecognize(MatchSpec),
+    /// Adds to each row what the rows before it in its partition aggregate to.
+    OverAggregate(OverAggregateSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }
@@ -294,6 +296,66 @@ impl JoinKind {
     pub fn keeps_right(self) -> bool {
         matches!(self, Self::Right | Self::Full)
     }
+}
+
+/// `call OVER (PARTITION BY keys ORDER BY order frame)`. The node's schema is: the input's columns, then calls.
+#[derive(Clone, Debug)]
+pub struct OverAggregateSpec {
+    /// Key columns in the input's schema; none: one partition.
+    pub keys: Vec<usize>,
+    /// What rows are ordered by, ascending.
+    pub order: OverOrder,
+    /// Which rows a row's results are made from; it is always one of them.
+    pub frame: OverFrame,
+    /// What is computed.
+    pub calls: Vec<OverCall>,
+}
+
+/// What the rows of a partition are ordered by, ascending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverOrder {
+    /// This event time column of the input; rows come out when the watermark passes their time.
+    EventTime(usize),
+}
+
+/// From where the frame of a row reaches to the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverFrame {
+    /// `ROWS UNBOUNDED PRECEDING`: the partition's first row.
+    Rows,
+    /// `ROWS n PRECEDING`: as many rows before it.
+    RowsPreceding(u64),
+    /// `RANGE UNBOUNDED PRECEDING`: the partition's first row. Rows of the same time have one frame.
+    Range,
+    /// `RANGE INTERVAL PRECEDING`: the first row at most so many ms older. Rows of the same time have one frame.
+    RangePreceding(i64),
+}
+
+impl OverFrame {
+    /// Whether rows leave the frame.
+    pub fn is_bounded(self) -> bool {
+        matches!(self, Self::RowsPreceding(_) | Self::RangePreceding(_))
+    }
+}
+
+/// What is computed over a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OverCall {
+    /// An aggregate function.
+    Aggregate(AggregateCall),
+    /// The first value of this column that is not NULL.
+    FirstValue(usize),
+    /// The last value of this column that is not NULL.
+    LastValue(usize),
+    /// The value of the column `offset` rows before the frame's last row. Only over unbounded frames.
+    Lag {
+        /// The column.
+        argument: usize,
+        /// How many rows before.
+        offset: usize,
+        /// The result where there is no such row: a literal of the column's type. None: NULL.
+        default: Option<Expr>,
+    },
 }
 
 /// One aggregate call over columns of the input.

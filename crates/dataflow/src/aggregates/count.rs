@@ -45,6 +45,13 @@ impl Slab for Count {
         as_type(Arc::new(counts), &self.output, "COUNT")
     }
 
+    fn series(&mut self, rows: &Rows<'_>, ends: &[usize]) -> Result<ArrayRef, JobError> {
+        let mut results = Vec::with_capacity(ends.len());
+        let take = |counts: &mut Vec<i64>, _, slot: usize, weight| counts[slot] += weight;
+        rows.run(&mut self.counts, ends, take, |counts, slot| results.push(counts[slot]));
+        as_type(Arc::new(Int64Array::from(results)), &self.output, "COUNT")
+    }
+
     fn write(&self, slot: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.counts[slot].to_le_bytes());
     }

@@ -133,6 +133,26 @@ impl<C: Cell> Slab for Extreme<C> {
         self.best[into] = Some(value);
     }
 
+    fn series(&mut self, rows: &Rows<'_>, ends: &[usize]) -> Result<ArrayRef, JobError> {
+        let Some(column) = rows.argument else { return self.output(&[]) };
+        let view = C::view(column);
+        let wanted = if self.form.least { Ordering::Less } else { Ordering::Greater };
+        let mut results = Vec::with_capacity(ends.len());
+        let take = |this: &mut Self, row, slot: usize, _| {
+            let best = &mut this.best[slot];
+            let held = match best {
+                Some(value) if C::compare(&view, row, value) != wanted => return,
+                Some(value) => C::extra_bytes(value),
+                None => 0,
+            };
+            let value = C::value(&view, row);
+            this.extra = this.extra + C::extra_bytes(&value) - held;
+            *best = Some(value);
+        };
+        rows.run(self, ends, take, |this, slot| results.push(this.best[slot].clone()));
+        self.form.finish(C::column(results.iter().map(Option::as_ref)))
+    }
+
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
         self.form.finish(C::column(slots.iter().map(|slot| self.best[*slot as usize].as_ref())))
     }
@@ -167,6 +187,29 @@ struct Counted<C: Cell> {
     distinct: usize,
 }
 
+impl<C: Cell> Counted<C> {
+    fn add(&mut self, value: C::Value, slot: usize, weight: i64) {
+        let values = &mut self.values[slot];
+        let before = values.len();
+        let count = values.entry(value.clone()).or_insert(0);
+        *count += weight;
+        if *count == 0 {
+            values.remove(&value);
+        }
+        self.distinct = self.distinct + values.len() - before;
+    }
+
+    /// The extreme. A count below 0 is a row taken back before it came: it is not there.
+    fn pick(&self, slot: usize) -> Option<&C::Value> {
+        let mut values = self.values[slot].iter();
+        let found = match self.form.least {
+            true => values.find(|(_, count)| **count > 0),
+            false => values.rfind(|(_, count)| **count > 0),
+        };
+        found.map(|(value, _)| value)
+    }
+}
+
 impl<C: Cell> Slab for Counted<C> {
     fn grow(&mut self, slots: usize) {
         self.values.resize_with(slots, BTreeMap::new);
@@ -180,17 +223,7 @@ impl<C: Cell> Slab for Counted<C> {
     fn update(&mut self, rows: &Rows<'_>) {
         let Some(column) = rows.argument else { return };
         let view = C::view(column);
-        rows.each(|row, slot, weight| {
-            let values = &mut self.values[slot];
-            let before = values.len();
-            let value = C::value(&view, row);
-            let count = values.entry(value.clone()).or_insert(0);
-            *count += weight;
-            if *count == 0 {
-                values.remove(&value);
-            }
-            self.distinct = self.distinct + values.len() - before;
-        });
+        rows.each(|row, slot, weight| self.add(C::value(&view, row), slot, weight));
     }
 
     fn merge(&mut self, into: usize, from: usize) {
@@ -208,16 +241,16 @@ impl<C: Cell> Slab for Counted<C> {
     }
 
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
-        // A count below 0 is a row taken back before it came: it is not there.
-        let pick = |slot: &Slot| {
-            let mut values = self.values[*slot as usize].iter();
-            let found = match self.form.least {
-                true => values.find(|(_, count)| **count > 0),
-                false => values.rfind(|(_, count)| **count > 0),
-            };
-            found.map(|(value, _)| value)
-        };
-        self.form.finish(C::column(slots.iter().map(pick)))
+        self.form.finish(C::column(slots.iter().map(|slot| self.pick(*slot as usize))))
+    }
+
+    fn series(&mut self, rows: &Rows<'_>, ends: &[usize]) -> Result<ArrayRef, JobError> {
+        let Some(column) = rows.argument else { return self.output(&[]) };
+        let view = C::view(column);
+        let mut results = Vec::with_capacity(ends.len());
+        let take = |this: &mut Self, row, slot: usize, weight| this.add(C::value(&view, row), slot, weight);
+        rows.run(self, ends, take, |this, slot| results.push(this.pick(slot).cloned()));
+        self.form.finish(C::column(results.iter().map(Option::as_ref)))
     }
 
     fn write(&self, slot: usize, out: &mut Vec<u8>) {

@@ -7,14 +7,15 @@ mod distinct;
 mod extreme;
 mod sequence;
 mod sum;
+mod values;
 mod welford;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::prep_null_mask_filter;
+use arrow::compute::{concat, prep_null_mask_filter};
 use arrow::datatypes::{DataType, SchemaRef};
 use highwater_state::{Cursor, Slot, StateError};
-use highwater_stream::{AggregateCall, AggregateFunction};
+use highwater_stream::{AggregateCall, AggregateFunction, OverCall};
 
 use self::sequence::{Pick, make_sequence};
 use crate::JobError;
@@ -36,6 +37,28 @@ pub(crate) trait Slab: Send {
 
     /// The results at `slots`, in their order.
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError>;
+
+    /// Takes rows in and tells, for each of `ends` (rising, above 0), the result at the slot of the row before it
+    /// once all rows before it are in.
+    fn series(&mut self, rows: &Rows<'_>, ends: &[usize]) -> Result<ArrayRef, JobError> {
+        let mut results = Vec::with_capacity(ends.len());
+        let mut from = 0;
+        for &end in ends {
+            let len = end - from;
+            let argument = rows.argument.map(|column| column.slice(from, len));
+            let counted = rows.counted.map(|counted| counted.slice(from, len));
+            self.update(&Rows {
+                slots: &rows.slots[from..end],
+                argument: argument.as_ref(),
+                counted: counted.as_ref(),
+                weights: rows.weights.map(|weights| &weights[from..end]),
+            });
+            results.push(self.output(&rows.slots[end - 1..end])?);
+            from = end;
+        }
+        let results: Vec<&dyn Array> = results.iter().map(|result| result.as_ref()).collect();
+        concat(&results).map_err(|e| JobError::Plan(e.to_string()))
+    }
 
     /// Appends the state at `slot`.
     fn write(&self, slot: usize, out: &mut Vec<u8>);
@@ -84,6 +107,31 @@ impl Rows<'_> {
     }
 }
 
+impl Rows<'_> {
+    /// Calls `take(state, row, slot, weight)` for each row that counts, in order, and `say(state, slot)` behind the
+    /// rows before each of `ends`, as [`Slab::series`] means it.
+    #[inline]
+    pub(crate) fn run<S>(
+        &self,
+        state: &mut S,
+        ends: &[usize],
+        mut take: impl FnMut(&mut S, usize, usize, i64),
+        mut say: impl FnMut(&S, usize),
+    ) {
+        let mut row = 0;
+        for &end in ends {
+            while row < end {
+                if self.counted.is_none_or(|counted| counted.value(row)) {
+                    let weight = self.weights.map_or(1, |weights| i64::from(weights[row]));
+                    take(state, row, self.slots[row] as usize, weight);
+                }
+                row += 1;
+            }
+            say(state, self.slots[end - 1] as usize);
+        }
+    }
+}
+
 /// All calls of one operator.
 pub(crate) struct Aggregates {
     calls: Vec<Call>,
@@ -108,13 +156,43 @@ impl Aggregates {
         retract: bool,
         operator: &str,
     ) -> Result<Self, JobError> {
-        let make = |call: &AggregateCall| {
-            let columns = input.fields().len();
-            if call.argument.into_iter().chain(call.filter).any(|column| column >= columns) {
-                return Err(JobError::Plan(format!("{operator}: an aggregate's column is not in its input")));
+        let make = |call: &AggregateCall| checked_call(call, input, retract, operator);
+        let calls = calls.iter().map(make).collect::<Result<_, _>>()?;
+        Ok(Self { calls, operator: operator.to_owned(), slots: 0 })
+    }
+
+    /// Slabs for `calls` over frames of rows of `input`; `retract`: rows leave the frames, the oldest first.
+    pub(crate) fn over(
+        calls: &[OverCall],
+        input: &SchemaRef,
+        retract: bool,
+        operator: &str,
+    ) -> Result<Self, JobError> {
+        let placed = |slab: Result<Box<dyn Slab>, String>, column: usize, keeps_null: bool| {
+            let slab =
+                slab.map_err(|message| JobError::Unsupported { operator: operator.to_owned(), message })?;
+            let argument = Some((column, input.field(column).data_type().clone()));
+            Ok(Call { slab, argument, filter: None, keeps_null })
+        };
+        let make = |call: &OverCall| match call {
+            OverCall::Aggregate(call) => checked_call(call, input, retract, operator),
+            OverCall::FirstValue(column)
+            | OverCall::LastValue(column)
+            | OverCall::Lag { argument: column, .. }
+                if *column >= input.fields().len() =>
+            {
+                Err(JobError::Plan(format!("{operator}: an aggregate's column is not in its input")))
             }
-            let argument = call.argument.map(|column| (column, input.field(column).data_type().clone()));
-            make_call(call, argument, retract, operator)
+            OverCall::FirstValue(column) => {
+                placed(values::make_first(input.field(*column).data_type(), retract), *column, false)
+            }
+            OverCall::LastValue(column) => {
+                placed(values::make_last(input.field(*column).data_type(), retract), *column, false)
+            }
+            OverCall::Lag { argument, offset, default } => {
+                let data_type = input.field(*argument).data_type();
+                placed(values::make_lag(data_type, *offset, default.as_ref()), *argument, true)
+            }
         };
         let calls = calls.iter().map(make).collect::<Result<_, _>>()?;
         Ok(Self { calls, operator: operator.to_owned(), slots: 0 })
@@ -141,19 +219,7 @@ impl Aggregates {
         weights: Option<&[i8]>,
     ) -> Result<(), JobError> {
         for call in &mut self.calls {
-            let mut counted = call.filter.map(|column| true_rows(rows.column(column)));
-            let argument = match &call.argument {
-                Some((column, data_type)) => {
-                    Some(as_type(rows.column(*column).clone(), data_type, &self.operator)?)
-                }
-                None => None,
-            };
-            let nulls =
-                argument.as_ref().and_then(|column| column.nulls()).filter(|nulls| nulls.null_count() > 0);
-            let nulls = nulls.filter(|_| !call.keeps_null);
-            if let Some(nulls) = nulls.map(NullBuffer::inner) {
-                counted = Some(counted.map_or_else(|| nulls.clone(), |filtered| &filtered & nulls));
-            }
+            let (argument, counted) = call.inputs(rows, &self.operator)?;
             let (argument, counted) = (argument.as_ref(), counted.as_ref());
             call.slab.update(&Rows { slots, argument, counted, weights });
         }
@@ -163,6 +229,23 @@ impl Aggregates {
     /// `into` takes in what `from` holds, whose rows came later; `from` stays.
     pub(crate) fn merge(&mut self, into: Slot, from: Slot) {
         self.calls.iter_mut().for_each(|call| call.slab.merge(into as usize, from as usize));
+    }
+
+    /// One column per call of what [`Slab::series`] tells.
+    pub(crate) fn series(
+        &mut self,
+        rows: &RecordBatch,
+        slots: &[Slot],
+        weights: Option<&[i8]>,
+        ends: &[usize],
+    ) -> Result<Vec<ArrayRef>, JobError> {
+        let mut columns = Vec::with_capacity(self.calls.len());
+        for call in &mut self.calls {
+            let (argument, counted) = call.inputs(rows, &self.operator)?;
+            let (argument, counted) = (argument.as_ref(), counted.as_ref());
+            columns.push(call.slab.series(&Rows { slots, argument, counted, weights }, ends)?);
+        }
+        Ok(columns)
     }
 
     /// One column per call, one row per slot.
@@ -196,6 +279,41 @@ impl Aggregates {
     pub(crate) fn bytes(&self) -> usize {
         self.calls.iter().map(|call| call.slab.bytes()).sum()
     }
+}
+
+impl Call {
+    /// The argument's values and which rows count.
+    fn inputs(
+        &self,
+        rows: &RecordBatch,
+        operator: &str,
+    ) -> Result<(Option<ArrayRef>, Option<BooleanBuffer>), JobError> {
+        let mut counted = self.filter.map(|column| true_rows(rows.column(column)));
+        let argument = match &self.argument {
+            Some((column, data_type)) => Some(as_type(rows.column(*column).clone(), data_type, operator)?),
+            None => None,
+        };
+        let nulls = argument.as_ref().and_then(|column| column.nulls());
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0 && !self.keeps_null);
+        if let Some(nulls) = nulls.map(NullBuffer::inner) {
+            counted = Some(counted.map_or_else(|| nulls.clone(), |filtered| &filtered & nulls));
+        }
+        Ok((argument, counted))
+    }
+}
+
+fn checked_call(
+    call: &AggregateCall,
+    input: &SchemaRef,
+    retract: bool,
+    operator: &str,
+) -> Result<Call, JobError> {
+    let columns = input.fields().len();
+    if call.argument.into_iter().chain(call.filter).any(|column| column >= columns) {
+        return Err(JobError::Plan(format!("{operator}: an aggregate's column is not in its input")));
+    }
+    let argument = call.argument.map(|column| (column, input.field(column).data_type().clone()));
+    make_call(call, argument, retract, operator)
 }
 
 fn true_rows(column: &ArrayRef) -> BooleanBuffer {

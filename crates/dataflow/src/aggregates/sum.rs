@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowNativeTypeOp, AsArray, Decimal128Array, PrimitiveArray};
+use arrow::array::{ArrayRef, ArrowNativeTypeOp, AsArray, Decimal128Array, PrimitiveArray, new_empty_array};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -84,6 +84,27 @@ impl<T: ArrowPrimitiveType> Sum<T> {
     }
 }
 
+impl<T: ArrowPrimitiveType> Sum<T>
+where
+    T::Native: FromCount,
+{
+    fn result(&self, slot: usize) -> Option<T::Native> {
+        let (sum, count) = (self.sums[slot], self.counts[slot]);
+        match self.result {
+            _ if count == 0 => None,
+            Kind::Total => Some(sum),
+            Kind::Average(_) => Some(sum.div_wrapping(T::Native::from_count(count))),
+        }
+    }
+
+    fn finish(&self, results: PrimitiveArray<T>) -> Result<ArrayRef, JobError> {
+        match &self.result {
+            Kind::Total => Ok(Arc::new(results)),
+            Kind::Average(output) => as_type(Arc::new(results), output, "AVG"),
+        }
+    }
+}
+
 impl<T: ArrowPrimitiveType + Send> Slab for Sum<T>
 where
     T::Native: Number + FromCount,
@@ -115,19 +136,20 @@ where
     }
 
     fn output(&self, slots: &[Slot]) -> Result<ArrayRef, JobError> {
-        let value = |slot: &Slot| {
-            let (sum, count) = (self.sums[*slot as usize], self.counts[*slot as usize]);
-            match self.result {
-                _ if count == 0 => None,
-                Kind::Total => Some(sum),
-                Kind::Average(_) => Some(sum.div_wrapping(T::Native::from_count(count))),
-            }
+        self.finish(slots.iter().map(|slot| self.result(*slot as usize)).collect())
+    }
+
+    fn series(&mut self, rows: &Rows<'_>, ends: &[usize]) -> Result<ArrayRef, JobError> {
+        let Some(column) = rows.argument else { return Ok(new_empty_array(&T::DATA_TYPE)) };
+        let values: &[T::Native] = column.as_primitive::<T>().values();
+        let mut results = Vec::with_capacity(ends.len());
+        let take = |this: &mut Self, row: usize, slot: usize, weight| {
+            let sum = &mut this.sums[slot];
+            *sum = if weight > 0 { sum.add_wrapping(values[row]) } else { sum.sub_wrapping(values[row]) };
+            this.counts[slot] += weight;
         };
-        let column: ArrayRef = Arc::new(slots.iter().map(value).collect::<PrimitiveArray<T>>());
-        match &self.result {
-            Kind::Total => Ok(column),
-            Kind::Average(output) => as_type(column, output, "AVG"),
-        }
+        rows.run(self, ends, take, |this, slot| results.push(this.result(slot)));
+        self.finish(results.into_iter().collect())
     }
 
     fn write(&self, slot: usize, out: &mut Vec<u8>) {

@@ -13,6 +13,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::aggregate::Grouping;
+use super::over::Overs;
 use super::subquery::{self, Nesting};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::cast::{self, OnFailure};
@@ -94,16 +95,23 @@ pub(crate) struct ExprBinder<'a> {
     pub(crate) scope: &'a Scope,
     pub(crate) zone: Tz,
     pub(crate) grouping: Option<&'a mut Grouping>,
+    /// Where calls with `OVER` go; none: they are not allowed.
+    pub(super) overs: Option<&'a mut Overs>,
     depth: usize,
 }
 
 impl<'a> ExprBinder<'a> {
     pub(crate) fn new(scope: &'a Scope, zone: Tz) -> Self {
-        Self { scope, zone, grouping: None, depth: 0 }
+        Self { scope, zone, grouping: None, overs: None, depth: 0 }
     }
 
     pub(crate) fn grouped(scope: &'a Scope, zone: Tz, grouping: &'a mut Grouping) -> Self {
-        Self { scope, zone, grouping: Some(grouping), depth: 0 }
+        Self { scope, zone, grouping: Some(grouping), overs: None, depth: 0 }
+    }
+
+    /// Calls with `OVER` are allowed and go to `overs`.
+    pub(super) fn with_overs(self, overs: &'a mut Overs) -> Self {
+        Self { overs: Some(overs), ..self }
     }
 
     /// Binds a condition.
@@ -129,13 +137,18 @@ impl<'a> ExprBinder<'a> {
         {
             return Ok(Typed { at, ..value.clone() });
         }
+        if let Syntax::Function(function) = syntax
+            && let Some(over) = &function.over
+        {
+            return self.bind_over(function, over, at);
+        }
         if self.grouping.is_some() && !matches!(syntax, Syntax::Nested(_) | Syntax::Value(_)) {
             if let Syntax::Function(function) = syntax
                 && let Some(call) = super::aggregate::aggregate_name(function)
             {
                 return self.bind_aggregate(function, call, at);
             }
-            let plain = ExprBinder { scope: self.scope, zone: self.zone, grouping: None, depth: self.depth };
+            let plain = self.plain();
             if let Some(key) = self.grouping.as_ref().and_then(|grouping| grouping.find_key(plain, syntax)) {
                 return Ok(Typed { at, ..key });
             }
@@ -149,8 +162,16 @@ impl<'a> ExprBinder<'a> {
         self.bind_plain(syntax, at)
     }
 
+    /// A binder over the input itself.
+    pub(super) fn plain<'s>(&self) -> ExprBinder<'s>
+    where
+        'a: 's,
+    {
+        ExprBinder { scope: self.scope, zone: self.zone, grouping: None, overs: None, depth: self.depth }
+    }
+
     fn bind_aggregate(&mut self, function: &ast::Function, name: &'static str, at: Location) -> Bound<Typed> {
-        let mut plain = ExprBinder { scope: self.scope, zone: self.zone, grouping: None, depth: self.depth };
+        let mut plain = self.plain();
         let Some(grouping) = self.grouping.as_mut() else {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here")));
         };
@@ -522,9 +543,6 @@ impl<'a> ExprBinder<'a> {
 
     fn function(&mut self, function: &ast::Function, at: Location) -> Bound<Typed> {
         let name = function.name.to_string().to_uppercase();
-        if function.over.is_some() {
-            return Err(Fault::unsupported(at, "OVER").hint("aggregate by window or by GROUP BY instead"));
-        }
         if super::aggregate::aggregate_name(function).is_some() {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here"))
                 .hint("aggregates stand in SELECT and HAVING, not within each other, WHERE or GROUP BY"));

@@ -8,6 +8,7 @@ mod group_window;
 mod join;
 pub(crate) mod match_recognize;
 mod match_values;
+mod over;
 pub(crate) mod query;
 mod subquery;
 mod syntax;

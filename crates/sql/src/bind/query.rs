@@ -12,6 +12,7 @@ use sqlparser::tokenizer::Location;
 
 use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
+use super::over::Overs;
 use super::{
     Ctes, Session, View, clock, group_window, join, match_recognize, subquery, table, unnest, window,
 };
@@ -191,10 +192,12 @@ impl Session<'_> {
         } else {
             let scope = self.with_scalars(ctes, scope, items.iter().filter_map(Item::syntax))?;
             let mut columns = Vec::with_capacity(items.len());
+            let mut overs = Overs::new(&select.named_window)?;
             for item in items {
-                columns.push(self.output(&mut ExprBinder::new(&scope, self.zone), item)?);
+                let mut binder = ExprBinder::new(&scope, self.zone).with_overs(&mut overs);
+                columns.push(self.output(&mut binder, item)?);
             }
-            Relation::calc(&scope.relation, None, columns)
+            Relation::calc(&overs.build(&scope.relation)?, None, columns)
         };
         match &select.distinct {
             None | Some(Distinct::All) => Ok(projected),
@@ -258,8 +261,10 @@ impl Session<'_> {
         let mut grouping = Grouping::new(keys);
         grouping.window = group_window::find(scope, &select.group_by, self.zone, at)?;
         let mut columns = Vec::with_capacity(items.len());
+        let mut overs = Overs::new(&select.named_window)?;
         for item in items {
-            columns.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);
+            let mut binder = ExprBinder::grouped(scope, self.zone, &mut grouping).with_overs(&mut overs);
+            columns.push(self.output(&mut binder, item)?);
         }
         let having = match &select.having {
             None => None,
@@ -269,7 +274,12 @@ impl Session<'_> {
         };
         let relation = grouping.build(&scope.relation, self.zone, at)?;
         let relation = subquery::above(&relation, rows, at)?;
-        Ok(Relation::calc(&relation, having, columns))
+        if overs.is_empty() {
+            return Ok(Relation::calc(&relation, having, columns));
+        }
+        let relation =
+            having.map_or_else(|| Arc::clone(&relation), |having| Relation::filtered(&relation, having));
+        Ok(Relation::calc(&overs.build(&relation)?, None, columns))
     }
 
     pub(super) fn output(
@@ -521,7 +531,6 @@ fn refuse_clauses(select: &Select, at: Location) -> Bound<()> {
         (!select.cluster_by.is_empty(), "CLUSTER BY"),
         (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
         (!select.sort_by.is_empty(), "SORT BY"),
-        (!select.named_window.is_empty(), "WINDOW"),
         (select.qualify.is_some(), "QUALIFY"),
         (select.value_table_mode.is_some(), "SELECT AS"),
         (select.select_modifiers.is_some(), "a modifier of SELECT"),
