@@ -18,7 +18,7 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place, SessionAggregate,
+    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place, Repeat, SessionAggregate,
     SessionTable, Sink, Union, Unnest, WindowAggregate, WindowTable,
 };
 use crate::ready::Signal;
@@ -344,6 +344,7 @@ impl Builder<'_> {
             }
             OperatorSpec::Union => Box::new(Union::new(place)),
             OperatorSpec::Unnest(spec) => Box::new(Unnest::new(place, spec)),
+            OperatorSpec::Repeat(spec) => Box::new(Repeat::new(place, spec)),
             OperatorSpec::WindowTable(spec) => Box::new(WindowTable::new(place, spec)?),
             OperatorSpec::SessionTable(spec) => Box::new(SessionTable::new(place, &from.schema, spec)?),
             OperatorSpec::WindowAggregate(spec) if spec.window.shape == WindowShape::Session => {

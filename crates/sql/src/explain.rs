@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use highwater_stream::{
     AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, OverAggregateSpec,
-    OverCall, OverFrame, OverOrder, PlanNode, StreamPlan, WindowShape, WindowSpec,
+    OverCall, OverFrame, OverOrder, PlanNode, StreamPlan, Times, WindowShape, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -78,6 +78,10 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         OperatorSpec::SessionTable(spec) => {
             format!("WindowTable {} by [{}]", window_text(&spec.window, &name), names(&spec.keys))
         }
+        OperatorSpec::Repeat(spec) => match spec.times {
+            Times::Column(column) => format!("Repeat {} times", name(column)),
+            Times::Fixed(times) => format!("Repeat {times} times"),
+        },
         OperatorSpec::WindowTable(window) => format!("WindowTable {}", window_text(window, &name)),
         OperatorSpec::WindowAggregate(spec) => format!(
             "WindowAggregate {} by [{}] calls [{}] emits {:?}",

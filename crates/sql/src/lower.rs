@@ -1,8 +1,10 @@
 //! From bound relations to a [`StreamPlan`]: only the columns that are needed, projections merged,
 //! equal parts shared, exchanges put in.
 
+mod keys;
 mod match_recognize;
 mod over;
+mod repeat;
 mod time_join;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -120,6 +122,7 @@ impl Lowering {
                 with(Node::Union { inputs }, &|name| needed.contains(name))
             }
             Node::Unnest { .. } => self.prune_unnest(relation, needed),
+            Node::Repeat { .. } => self.prune_repeat(relation, needed),
             Node::WindowTable { input, window } => {
                 let mut below: Names =
                     needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
@@ -165,6 +168,7 @@ impl Lowering {
         let Node::Join { left, right, kind, keys, residual } = &relation.node else {
             return Arc::clone(relation);
         };
+        let ([left, right], keys, residual) = keys::computed([left, right], keys, residual.as_ref());
         let mut below = needed.clone();
         below.extend(keys.iter().flat_map(|key| [key.left.clone(), key.right.clone()]));
         residual.iter().for_each(|residual| add_references(residual, &mut below));
@@ -175,11 +179,13 @@ impl Lowering {
             }
             self.prune_exactly(side, &names)
         };
-        let (left, right) = (side(left), side(right));
-        let kept: Names =
-            left.columns.iter().chain(&right.columns).map(|column| column.name.clone()).collect();
-        let (kind, keys, residual) = (*kind, keys.clone(), residual.clone());
-        narrowed(relation, Node::Join { left, right, kind, keys, residual }, &|name| kept.contains(name))
+        let (left, right) = (side(&left), side(&right));
+        let of_right = right.columns.iter().filter(|_| !kind.is_left_only());
+        let columns =
+            left.columns.iter().chain(of_right).map(|column| Column { rowtime: false, ..column.clone() });
+        let (columns, updating) = (columns.collect(), relation.updating);
+        let node = Node::Join { left, right, kind: *kind, keys, residual };
+        Arc::new(Relation { node, columns, updating, keys: Vec::new() })
     }
 
     fn prune_unnest(&mut self, relation: &Arc<Relation>, needed: &Names) -> Arc<Relation> {
@@ -269,6 +275,7 @@ impl Lowering {
             Node::OneRow => self.one_row(),
             Node::Calc { .. } => self.calc(relation),
             Node::Union { inputs } => self.union(relation, inputs),
+            Node::Repeat { input, times, ordinal } => self.repeat(relation, input, times, ordinal.is_some()),
             Node::Unnest { input, collection, ordinality, outer } => {
                 self.unnest(relation, input, collection, (*ordinality, *outer))
             }

@@ -72,6 +72,12 @@ pub(crate) enum Node {
         ordinality: bool,
         outer: bool,
     },
+    /// The columns of `input`, then, if asked for, the number of each repetition from 0, `INT`.
+    Repeat {
+        input: Arc<Relation>,
+        times: Times,
+        ordinal: Option<String>,
+    },
     WindowTable {
         input: Arc<Relation>,
         window: Window,
@@ -154,6 +160,14 @@ pub(crate) enum Over {
     },
 }
 
+/// How often each row comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// As this `BIGINT` column says; not at all if it is NULL or below 1.
+    Column(String),
+    Fixed(u32),
+}
+
 /// Two columns that must be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinKey {
@@ -213,6 +227,7 @@ impl Relation {
             Node::Scan(_) | Node::OneRow => Vec::new(),
             Node::Calc { input, .. }
             | Node::Unnest { input, .. }
+            | Node::Repeat { input, .. }
             | Node::WindowTable { input, .. }
             | Node::WindowAggregate { input, .. }
             | Node::GroupAggregate { input, .. }

@@ -1,5 +1,7 @@
 //! Key columns as bytes: what state is addressed by.
 
+mod nested;
+
 use std::sync::Arc;
 
 use arrow::array::ArrayData;
@@ -18,6 +20,9 @@ use crate::StateError;
 /// | 0            | NULL                                          |
 /// | 1, value     | fixed width: little-endian, bool as 0 or 1    |
 /// | 1, n, bytes  | text and bytes: n is u32 little-endian        |
+/// | 1, fields    | a row: its fields one after the other         |
+/// | 1, n, items  | an array, or a map as rows of key and value:  |
+/// |              | before each of n items its length, u32        |
 /// +--------------+-----------------------------------------------+
 /// ```
 #[derive(Debug, Clone)]
@@ -53,23 +58,24 @@ impl EncodedKeys {
 
 /// A column, ready to be copied value by value.
 enum Source {
-    Fixed { bytes: Buffer, width: usize, nulls: Option<NullBuffer> },
+    Fixed {
+        bytes: Buffer,
+        width: usize,
+        nulls: Option<NullBuffer>,
+    },
     Bool(BooleanArray),
     Text(ArrayRef),
+    /// Rows, arrays and maps, ready as they are.
+    Nested(EncodedKeys),
 }
 
 impl KeyCodec {
     /// A codec for columns of these types.
     ///
     /// # Errors
-    /// If a type cannot be a key (nested types).
+    /// If a type cannot be a key.
     pub fn new(types: Vec<DataType>) -> Result<Self, StateError> {
-        for data_type in &types {
-            if !is_text(data_type) && *data_type != DataType::Boolean && data_type.primitive_width().is_none()
-            {
-                return Err(StateError::KeyType(data_type.to_string()));
-            }
-        }
+        types.iter().try_for_each(check)?;
         Ok(Self { types })
     }
 
@@ -128,6 +134,15 @@ impl KeyCodec {
     }
 }
 
+fn check(data_type: &DataType) -> Result<(), StateError> {
+    match nested::parts(data_type) {
+        Some(parts) => parts.iter().try_for_each(|part| check(part.data_type())),
+        None if is_text(data_type) || *data_type == DataType::Boolean => Ok(()),
+        None if data_type.primitive_width().is_some() => Ok(()),
+        None => Err(StateError::KeyType(data_type.to_string())),
+    }
+}
+
 fn is_text(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -155,6 +170,9 @@ fn corrupt(what: &str) -> StateError {
 fn source(column: &ArrayRef, declared: &DataType) -> Result<Source, StateError> {
     if column.data_type() != declared {
         return Err(StateError::KeyType(format!("{}, expected {declared}", column.data_type())));
+    }
+    if nested::parts(declared).is_some() {
+        return nested::encode(column).map(Source::Nested);
     }
     if *declared == DataType::Boolean {
         return Ok(Source::Bool(column.as_boolean().clone()));
@@ -226,6 +244,9 @@ fn row_ends(sources: &[Source], rows: usize, prefix: usize) -> Vec<usize> {
                     *len += if column.is_null(row) { 1 } else { 5 + bytes };
                 }
             }
+            Source::Nested(values) => {
+                ends.iter_mut().enumerate().for_each(|(row, len)| *len += values.get(row).len());
+            }
             Source::Fixed { .. } => {}
         }
     }
@@ -265,6 +286,13 @@ fn write_column(source: &Source, out: &mut [u8], at: &mut [usize]) {
                 }
             }
         }
+        Source::Nested(values) => {
+            for (row, at) in at.iter_mut().enumerate() {
+                let value = values.get(row);
+                out[*at..*at + value.len()].copy_from_slice(value);
+                *at += value.len();
+            }
+        }
         Source::Text(column) => {
             let (offsets, data) = text_parts(column);
             for (row, at) in at.iter_mut().enumerate() {
@@ -298,6 +326,9 @@ fn cut<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], StateError> {
 }
 
 fn read_column(data_type: &DataType, rest: &mut [&[u8]]) -> Result<ArrayRef, StateError> {
+    if nested::parts(data_type).is_some() {
+        return nested::read(data_type, rest);
+    }
     let text = is_text(data_type);
     let width = data_type.primitive_width().unwrap_or(1);
     let mut valid = Vec::with_capacity(rest.len());

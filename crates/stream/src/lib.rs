@@ -34,7 +34,7 @@ pub use pattern::{
 pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,
     JoinKind, JoinSpec, NodeId, OperatorSpec, OverAggregateSpec, OverCall, OverFrame, OverOrder, PlanNode,
-    RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
-    WindowAggregateSpec, WindowColumn, WindowShape, WindowSpec,
+    RepeatSpec, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, Times,
+    UnnestSpec, WindowAggregateSpec, WindowColumn, WindowShape, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

@@ -88,6 +88,8 @@ pub enum OperatorSpec {
     Union,
     /// Each row once per element of an array or map.
     Unnest(UnnestSpec),
+    /// Each row several times.
+    Repeat(RepeatSpec),
     /// Appends `window_start`, `window_end`, `window_time` to each row, once per window. Never drops a late row.
     WindowTable(WindowSpec),
     /// The same for sessions: says a session's rows once it is over; drops rows whose session is over.
@@ -149,6 +151,26 @@ pub struct UnnestSpec {
     pub ordinality: bool,
     /// A row without elements is kept once, with NULLs (`LEFT JOIN`).
     pub outer: bool,
+}
+
+/// Rows several times. The node's schema is: kept columns, the number of the repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepeatSpec {
+    /// How often each row comes.
+    pub times: Times,
+    /// Columns of the input that are kept.
+    pub kept: Vec<usize>,
+    /// Appends the number of the repetition, from 0, `INT`.
+    pub ordinal: bool,
+}
+
+/// How often a row comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// As this `BIGINT` column of the input says; not at all if it is NULL or below 1.
+    Column(usize),
+    /// Always so often.
+    Fixed(u32),
 }
 
 /// Windows over time. All times are ms.

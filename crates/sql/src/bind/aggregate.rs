@@ -15,7 +15,7 @@ use sqlparser::tokenizer::Location;
 
 use super::expression::ExprBinder;
 use super::group_window::{GroupWindow, part_column};
-use super::window;
+use super::{grouping_sets, window};
 use crate::error::{Bound, Fault};
 use crate::functions::{Typed, literal};
 use crate::relation::{Aggregate, Column, Node, Relation, Window, WindowRole, column_name, named, unique};
@@ -43,9 +43,9 @@ pub(crate) const NAMES: &[(&str, bool)] = &[
     ("PERCENTILE", true),
     ("JSON_OBJECTAGG", true),
     ("JSON_ARRAYAGG", true),
-    ("GROUPING", false),
-    ("GROUPING_ID", false),
-    ("GROUP_ID", false),
+    ("GROUPING", true),
+    ("GROUPING_ID", true),
+    ("GROUP_ID", true),
     ("SUM0", false),
     ("TUMBLE_START", false),
     ("TUMBLE_END", false),
@@ -211,21 +211,23 @@ pub(crate) fn bind_call(
         Fault::new(at, format!("cannot apply {name} to {}", argument.ty))
             .hint("SUM and AVG take numbers, MIN and MAX what has an order")
     })?;
+    let nested =
+        matches!(argument.ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_));
+    if distinct && nested {
+        return Err(Fault::unsupported(at, format!("DISTINCT of {}", argument.ty)).hint("name a field of it"));
+    }
     // MIN and MAX are the same with DISTINCT.
     let distinct = distinct && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
     Ok(BoundCall { function, argument: Some(argument), distinct, filter, output })
 }
 
 pub(super) fn result_type(name: &str, ty: &SqlType) -> Option<(AggregateFunction, SqlType)> {
-    let nested = matches!(ty, SqlType::Array(_) | SqlType::Map(..) | SqlType::Row(_) | SqlType::Multiset(_));
     let ordered = ty.is_numeric()
         || ty.is_text()
         || ty.is_timestamp()
         || matches!(ty, SqlType::Boolean | SqlType::Date | SqlType::Time(_));
     Some(match name {
-        "COUNT" if *ty != SqlType::Null && !ty.is_interval() && !nested => {
-            (AggregateFunction::Count, SqlType::BigInt)
-        }
+        "COUNT" if *ty != SqlType::Null && !ty.is_interval() => (AggregateFunction::Count, SqlType::BigInt),
         "SUM" if ty.is_numeric() => (
             AggregateFunction::Sum,
             match ty {
@@ -256,6 +258,8 @@ pub(crate) struct Grouping {
     calls: Vec<BoundCall>,
     /// `GROUP BY TUMBLE(..)`.
     pub(super) window: Option<GroupWindow>,
+    /// Per set of GROUPING SETS, which of the keys it has; empty without them.
+    sets: Vec<Vec<bool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -281,7 +285,48 @@ impl Grouping {
             .map(|(index, key)| column_name(&key.expr).map_or_else(|| format!("$key{index}"), str::to_owned));
         let names = unique(names.collect());
         let keys = distinct.into_iter().zip(names).map(|(bound, name)| Key { bound, name }).collect();
-        Self { keys, calls: Vec::new(), window: None }
+        Self { keys, calls: Vec::new(), window: None, sets: Vec::new() }
+    }
+
+    /// Groups by each of `sets` of keys.
+    pub(crate) fn of_sets(sets: Vec<Vec<Typed>>) -> Self {
+        let mut grouping = Self::new(sets.iter().flatten().cloned().collect());
+        if sets.len() > 1 {
+            let has = |set: &Vec<Typed>, key: &Key| set.iter().any(|own| own.expr == key.bound.expr);
+            grouping.sets =
+                sets.iter().map(|set| grouping.keys.iter().map(|key| has(set, key)).collect()).collect();
+        }
+        grouping
+    }
+
+    pub(crate) fn has_sets(&self) -> bool {
+        !self.sets.is_empty()
+    }
+
+    /// `GROUPING(key, ...)`, `GROUPING_ID(key, ...)`, `GROUP_ID()`.
+    pub(crate) fn indicator(
+        &self,
+        plain: &mut ExprBinder<'_>,
+        function: &Function,
+        name: &str,
+        at: Location,
+    ) -> Bound<Typed> {
+        let arguments = plain_arguments(function, at)?;
+        if name == "GROUP_ID" && (1..self.sets.len()).any(|set| self.sets[..set].contains(&self.sets[set])) {
+            return Err(Fault::unsupported(at, "GROUP_ID of grouping sets that are equal"));
+        }
+        if arguments.is_empty() != (name == "GROUP_ID") {
+            return Err(Fault::new(at, format!("{name} with {} arguments", arguments.len())));
+        }
+        let mut keys = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let bound = plain.bind(argument)?;
+            let place = self.keys.iter().position(|key| key.bound.expr == bound.expr);
+            keys.push(place.ok_or_else(|| {
+                Fault::new(bound.at, format!("argument '{argument}' of {name} is no key of GROUP BY"))
+            })?);
+        }
+        Ok(Typed { expr: grouping_sets::grouping(&keys, &self.sets), ty: SqlType::BigInt, at })
     }
 
     /// The key that the syntax stands for.
@@ -353,6 +398,25 @@ impl Grouping {
         self.build_group(input, at)
     }
 
+    /// The column that numbers the grouping sets, if there are some.
+    fn set_number(&self) -> Option<Column> {
+        self.has_sets().then(|| Column::plain(grouping_sets::NUMBER, SqlType::Int))
+    }
+
+    /// The grouping sets without the window's columns, which each of them must have.
+    fn sets_without_windows(&self, is_window: impl Fn(&Key) -> bool, at: Location) -> Bound<Vec<Vec<bool>>> {
+        let windows: Vec<bool> = self.keys.iter().map(is_window).collect();
+        let lacks = |set: &Vec<bool>| set.iter().zip(&windows).any(|(has, is_window)| *is_window && !has);
+        if self.sets.iter().any(lacks) {
+            return Err(Fault::unsupported(at, "a grouping set without the window's columns")
+                .hint("GROUP BY window_start, window_end, GROUPING SETS (...)"));
+        }
+        let without = |set: &Vec<bool>| {
+            set.iter().zip(&windows).filter(|(_, is_window)| !**is_window).map(|(has, _)| *has).collect()
+        };
+        Ok(self.sets.iter().map(without).collect())
+    }
+
     fn build_group(self, input: &Arc<Relation>, at: Location) -> Bound<Arc<Relation>> {
         let mut before = Before::default();
         let keys = before.keys(self.keys.iter())?;
@@ -360,17 +424,20 @@ impl Grouping {
         let insert_only = calls.is_empty() && !input.updating;
         let mut columns: Vec<Column> =
             self.keys.iter().map(|key| Column::plain(key.name.clone(), key.bound.ty.clone())).collect();
+        let own: Vec<&Key> = self.keys.iter().collect();
+        let (input, keys) = expand(before.relation(input), keys, &own, &self.sets);
+        columns.extend(self.set_number());
+        let unique_key = (0..columns.len()).collect();
         columns.extend(
             calls
                 .iter()
                 .enumerate()
                 .map(|(index, call)| Column::plain(call_name(index), call.output.clone())),
         );
-        let input = before.relation(input);
         Ok(Arc::new(Relation {
             columns,
             updating: !insert_only,
-            keys: vec![(0..self.keys.len()).collect()],
+            keys: vec![unique_key],
             node: Node::GroupAggregate { input, keys, calls },
         }))
     }
@@ -407,6 +474,12 @@ impl Grouping {
                 .map_or(SqlType::Timestamp(3), |index| below.columns[index].ty.clone()),
             at,
         };
+        let cut = matches!(window.shape, WindowShape::Session | WindowShape::Attached);
+        if self.has_sets() && cut {
+            return Err(Fault::unsupported(at, "GROUPING SETS over sessions or over the results of windows")
+                .hint("over TABLE(TUMBLE(..)), HOP or CUMULATE they are supported"));
+        }
+        let sets = self.sets_without_windows(|key| role(key).is_some(), at)?;
         let key_names = before.keys(keys.iter().copied())?;
         let calls = before.calls(&self.calls, at)?;
         let time_name = before.column(&time)?;
@@ -421,6 +494,8 @@ impl Grouping {
                 ..Column::plain(key.name.clone(), key.bound.ty.clone())
             })
             .collect();
+        columns.extend(self.set_number());
+        let key_count = columns.len();
         columns.extend(
             calls
                 .iter()
@@ -431,7 +506,7 @@ impl Grouping {
         let mut unique_keys = Vec::new();
         for key in window_keys {
             let Some(role) = closed(key) else { continue };
-            unique_keys.push((0..keys.len()).chain(std::iter::once(columns.len())).collect());
+            unique_keys.push((0..key_count).chain(std::iter::once(columns.len())).collect());
             parts.push(role.part);
             let time = role.part == WindowColumn::Time;
             columns.push(Column {
@@ -442,7 +517,7 @@ impl Grouping {
                 window: Some(role),
             });
         }
-        let input = before.relation(&below);
+        let (input, key_names) = expand(before.relation(&below), key_names, &keys, &sets);
         let window = Window { time: time_name, ..window };
         Ok(Arc::new(Relation {
             columns,
@@ -459,6 +534,10 @@ impl Grouping {
         at: Location,
     ) -> Bound<Arc<Relation>> {
         self.check_merging(group.window.shape, at)?;
+        if self.has_sets() {
+            return Err(Fault::unsupported(at, "GROUPING SETS beside a group window")
+                .hint("use a window table function: FROM TABLE(TUMBLE(..))"));
+        }
         let mut before = Before::default();
         let key_names = before.keys(self.keys.iter())?;
         let calls = before.calls(&self.calls, at)?;
@@ -555,6 +634,24 @@ fn attached(input: &Arc<Relation>, end: Option<&Typed>, zone: Tz, at: Location) 
     })
 }
 
+/// The rows of `input` once per grouping set, and what they are grouped by.
+fn expand(
+    input: Arc<Relation>,
+    names: Vec<String>,
+    keys: &[&Key],
+    sets: &[Vec<bool>],
+) -> (Arc<Relation>, Vec<String>) {
+    if sets.is_empty() {
+        return (input, names);
+    }
+    let width = input.columns.len();
+    let named = names.into_iter().zip(keys);
+    let keys: Vec<_> = named.map(|(from, key)| (key.name.clone(), from, key.bound.ty.clone())).collect();
+    let input = grouping_sets::expanded(&input, &keys, sets);
+    let names = input.columns[width..].iter().map(|column| column.name.clone()).collect();
+    (input, names)
+}
+
 fn call_name(index: usize) -> String {
     format!("$call{index}")
 }
@@ -589,7 +686,7 @@ impl Before {
     fn keys<'a>(&mut self, keys: impl Iterator<Item = &'a Key>) -> Bound<Vec<String>> {
         keys.map(|key| {
             if key.bound.ty == SqlType::Null
-                || matches!(key.bound.ty, SqlType::Map(..) | SqlType::Multiset(_))
+                || matches!(key.bound.ty, SqlType::Multiset(_))
                 || key.bound.ty.is_interval()
             {
                 return Err(Fault::new(key.bound.at, format!("cannot group by {}", key.bound.ty)));
@@ -628,15 +725,5 @@ impl Before {
 
 /// A key of `GROUP BY`.
 pub(crate) fn bind_key(plain: &mut ExprBinder<'_>, syntax: &Syntax) -> Bound<Typed> {
-    let at = syntax.span().start;
-    match syntax {
-        Syntax::GroupingSets(_) | Syntax::Cube(_) | Syntax::Rollup(_) => {
-            Err(Fault::unsupported(at, "GROUPING SETS, CUBE and ROLLUP")
-                .hint("write one query per set and UNION ALL"))
-        }
-        Syntax::Value(_) => Err(Fault::unsupported(at, "GROUP BY a literal").hint("name the column")),
-        Syntax::Tuple(_) => Err(Fault::unsupported(at, "GROUP BY of several columns in parentheses")
-            .hint("name them without the parentheses")),
-        _ => plain.bind(syntax),
-    }
+    plain.bind(syntax)
 }

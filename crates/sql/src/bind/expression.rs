@@ -175,6 +175,9 @@ impl<'a> ExprBinder<'a> {
         let Some(grouping) = self.grouping.as_mut() else {
             return Err(Fault::new(at, format!("aggregate {name} is not allowed here")));
         };
+        if matches!(name, "GROUPING" | "GROUPING_ID" | "GROUP_ID") {
+            return grouping.indicator(&mut plain, function, name, at);
+        }
         let part = super::group_window::bind_part(&mut plain, grouping.window.as_mut(), function, name, at)?;
         if let Some(part) = part {
             return Ok(part);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 use highwater_stream::{JoinKind, WindowColumn};
 use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectName, Spanned};
@@ -12,9 +12,10 @@ use sqlparser::tokenizer::Location;
 use super::expression::{ExprBinder, Scope};
 use super::{Ctes, Session, time_join};
 use crate::error::{Bound, Fault};
-use crate::functions::compare::{binary, compare};
+use crate::functions::compare::{binary, case, compare};
 use crate::functions::{Typed, is_fallible};
 use crate::relation::{Column, JoinKey, Node, Over, Relation, TimeJoin, column_name, named, unique};
+use crate::types::SqlType;
 
 impl Session<'_> {
     /// `left` joined with what follows it in FROM.
@@ -79,12 +80,10 @@ impl Session<'_> {
         names: &[String],
         at: Location,
     ) -> Bound<Scope> {
-        if kind.keeps_right() {
-            return Err(Fault::unsupported(at, "USING or NATURAL of a RIGHT or FULL JOIN").hint("use ON"));
-        }
         let width = left.names.len();
         let mut scope = product(left, right, kind);
         let mut on = Vec::with_capacity(names.len());
+        let mut merged = Vec::with_capacity(names.len());
         for name in names {
             let of = |range: std::ops::Range<usize>| -> Bound<usize> {
                 let mut found = range.filter(|index| !scope.hidden[*index] && scope.names[*index] == *name);
@@ -98,11 +97,51 @@ impl Session<'_> {
                 Typed { expr: named(&column.name), ty: column.ty.clone(), at }
             };
             let (a, b) = (of(0..width)?, of(width..scope.names.len())?);
-            on.push(compare(typed(a), Operator::Eq, typed(b), at, self.zone)?.expr);
+            let (of_left, of_right) = (typed(a), typed(b));
+            if of_left.ty != of_right.ty && kind.keeps_right() {
+                return Err(Fault::unsupported(
+                    at,
+                    format!("USING or NATURAL of {name}, which has two types"),
+                )
+                .hint("use ON"));
+            }
+            on.push(compare(of_left.clone(), Operator::Eq, of_right.clone(), at, self.zone)?.expr);
+            let value = match kind.keeps_right() {
+                true => {
+                    let there = Expr::IsNotNull(Box::new(of_left.expr.clone()));
+                    case(vec![(there, of_left.expr)], Some(of_right.expr))
+                }
+                false => of_left.expr,
+            };
+            merged.push((name.clone(), value, of_left.ty));
+            scope.hidden[a] = true;
             scope.hidden[b] = true;
         }
         scope.relation = with_condition(&scope.relation, on, at)?;
-        Ok(scope)
+        Ok(with_first(scope, merged))
+    }
+}
+
+/// The scope with these columns before all others.
+fn with_first(scope: Scope, first: Vec<(String, Expr, SqlType)>) -> Scope {
+    let count = first.len();
+    let names: Vec<String> = first.iter().map(|(name, ..)| name.clone()).chain(scope.names).collect();
+    // The columns below keep their names: they are named by expressions.
+    let known: HashSet<&str> = scope.relation.columns.iter().map(|column| column.name.as_str()).collect();
+    let free = |name: String| {
+        let mut candidates = (0..).map(|number| format!("${name}{number}"));
+        let free = candidates.find(|candidate| !known.contains(candidate.as_str()));
+        free.unwrap_or(name)
+    };
+    let mut columns: Vec<_> = first.into_iter().map(|(name, expr, ty)| (free(name), expr, ty)).collect();
+    let below = scope.relation.columns.iter();
+    columns.extend(below.map(|column| (column.name.clone(), named(&column.name), column.ty.clone())));
+    Scope {
+        relation: Relation::calc(&scope.relation, None, columns),
+        qualifiers: std::iter::repeat_n(None, count).chain(scope.qualifiers).collect(),
+        names,
+        hidden: std::iter::repeat_n(false, count).chain(scope.hidden).collect(),
+        nesting: scope.nesting,
     }
 }
 
@@ -120,6 +159,16 @@ pub(super) fn product(left: Scope, right: Scope, kind: JoinKind) -> Scope {
         hidden: [left.hidden, right.hidden].concat(),
         nesting: left.nesting,
     }
+}
+
+/// `left` and `right` joined by equal columns. No column of right is called as one of left.
+pub(super) fn by_keys(
+    left: &Arc<Relation>,
+    right: &Arc<Relation>,
+    kind: JoinKind,
+    keys: Vec<JoinKey>,
+) -> Arc<Relation> {
+    join(left, right, kind, keys, None)
 }
 
 /// `left` and `right` joined where all conditions are true. No column of right is called as one of left.
@@ -361,6 +410,11 @@ fn is_time(relation: &Relation, name: &str) -> bool {
 /// The relation with only the rows for which all conditions are true: below inner joins where that is the same,
 /// in their conditions where they pair columns.
 fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
+    if let Node::Calc { input, filter: None, columns } = &relation.node
+        && matches!(input.node, Node::Join { .. })
+    {
+        return filtered_below(relation, input, columns, conditions, at);
+    }
     if let Node::Join { left, right, kind, keys, residual } = &relation.node
         && kind.is_left_only()
     {
@@ -392,4 +446,38 @@ fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bo
     refuse_time_above(&joined, &above, at)?;
     let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
     Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)))
+}
+
+/// The projection `relation` of a join, with the conditions in the join where they are over its columns.
+fn filtered_below(
+    relation: &Relation,
+    join: &Arc<Relation>,
+    columns: &[Expr],
+    conditions: Vec<Expr>,
+    at: Location,
+) -> Bound<Arc<Relation>> {
+    let of_join = |name: &str| relation.index(name).and_then(|index| column_name(&columns[index]));
+    let is_below = |condition: &Expr| {
+        !is_fallible(condition)
+            && condition.column_refs().iter().all(|column| of_join(&column.name).is_some())
+    };
+    let (below, above): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_below);
+    let below = below.into_iter().map(|condition| renamed(condition, |name| of_join(name).map(named)));
+    let join = filtered(join, below.collect(), at)?;
+    let outputs = relation.columns.iter().zip(columns);
+    let outputs = outputs.map(|(column, expr)| (column.name.clone(), expr.clone(), column.ty.clone()));
+    let projected = Relation::calc(&join, None, outputs.collect());
+    let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
+    Ok(all.map_or_else(|| Arc::clone(&projected), |all| Relation::filtered(&projected, all)))
+}
+
+/// The expression with other columns.
+pub(super) fn renamed(expr: Expr, by: impl Fn(&str) -> Option<Expr>) -> Expr {
+    let transformed = expr.clone().transform_up(|node| {
+        Ok(match column_name(&node).and_then(&by) {
+            Some(other) => Transformed::yes(other),
+            None => Transformed::no(node),
+        })
+    });
+    transformed.map_or(expr, |transformed| transformed.data)
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use highwater_stream::{JoinKind, carries_changes, is_proctime};
 use sqlparser::ast::{
     Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
-    TableWithJoins, Values,
+    SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Values,
 };
 use sqlparser::tokenizer::Location;
 
@@ -14,11 +13,11 @@ use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
 use super::over::Overs;
 use super::{
-    Ctes, Session, View, clock, group_window, join, match_recognize, subquery, table, unnest, window,
+    Ctes, Session, View, clock, group_window, grouping_sets, join, match_recognize, subquery, table, unnest,
+    window,
 };
 use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
-use crate::functions::{Typed, cast};
 use crate::relation::{Column, Node, Relation, Scan, named};
 use crate::statement::{Name, global_name};
 use crate::types::SqlType;
@@ -73,76 +72,13 @@ impl Session<'_> {
             SetExpr::Select(select) => self.select(ctes, select).map_err(|fault| fault.or_at(at)),
             SetExpr::Query(query) => self.query(ctes, query),
             SetExpr::Values(values) => self.values(values, at),
-            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } => {
-                let all = match set_quantifier {
-                    SetQuantifier::All => true,
-                    SetQuantifier::None | SetQuantifier::Distinct => false,
-                    _ => {
-                        return Err(
-                            Fault::unsupported(at, "UNION BY NAME").hint("UNION ALL matches by position")
-                        );
-                    }
-                };
-                let sides = [self.set_expr(ctes, left, at)?, self.set_expr(ctes, right, right.span().start)?];
-                let union = self.union(&sides, right.span().start).map_err(|fault| fault.or_at(at))?;
-                if all { Ok(union) } else { self.distinct(&union, at) }
-            }
-            SetExpr::SetOperation { op, right, .. } => {
-                Err(Fault::unsupported(right.span().start, op.to_string())
-                    .or_at(at)
-                    .hint("UNION and UNION ALL are supported"))
+            SetExpr::SetOperation { op, set_quantifier, left, right } => {
+                let place = right.span().start;
+                let sides = [self.set_expr(ctes, left, at)?, self.set_expr(ctes, right, place)?];
+                self.set_operation(*op, *set_quantifier, &sides, place).map_err(|fault| fault.or_at(at))
             }
             other => Err(Fault::unsupported(other.span().start, "this kind of query").or_at(at)),
         }
-    }
-
-    fn union(&self, sides: &[Arc<Relation>; 2], at: Location) -> Bound<Arc<Relation>> {
-        let [left, right] = sides;
-        if left.columns.len() != right.columns.len() {
-            let message = format!("UNION of {} and {} columns", left.columns.len(), right.columns.len());
-            return Err(Fault::new(at, message));
-        }
-        let mut columns = Vec::with_capacity(left.columns.len());
-        for (a, b) in left.columns.iter().zip(&right.columns) {
-            let Some(ty) = a.ty.common(&b.ty) else {
-                return Err(Fault::new(
-                    at,
-                    format!(
-                        "UNION of column {} of {} and {} of {}: the types have nothing in common",
-                        a.name, a.ty, b.name, b.ty
-                    ),
-                )
-                .hint("CAST one to the other's type"));
-            };
-            let rowtime = a.rowtime && b.rowtime && a.ty == ty && b.ty == ty;
-            let proctime = a.proctime && b.proctime;
-            columns.push(Column { name: a.name.clone(), ty, rowtime, proctime, window: None });
-        }
-        let convert = |side: &Arc<Relation>| -> Bound<Arc<Relation>> {
-            let outputs = side.columns.iter().zip(&columns).map(|(from, to)| {
-                let typed = Typed { expr: named(&from.name), ty: from.ty.clone(), at };
-                Ok((to.name.clone(), cast::implicit(typed, &to.ty, self.zone)?.expr, to.ty.clone()))
-            });
-            Ok(Relation::calc(side, None, outputs.collect::<Bound<Vec<_>>>()?))
-        };
-        let inputs = vec![convert(left)?, convert(right)?];
-        let updating = left.updating || right.updating;
-        Ok(Arc::new(Relation { node: Node::Union { inputs }, columns, updating, keys: Vec::new() }))
-    }
-
-    fn distinct(&self, relation: &Arc<Relation>, at: Location) -> Bound<Arc<Relation>> {
-        let keys = relation
-            .columns
-            .iter()
-            .map(|column| Typed { expr: named(&column.name), ty: column.ty.clone(), at })
-            .collect();
-        let aggregated = Grouping::new(keys).build(relation, self.zone, at)?;
-        let columns = relation
-            .columns
-            .iter()
-            .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
-            .collect();
-        Ok(Relation::calc(&aggregated, None, columns))
     }
 
     fn values(&self, values: &Values, at: Location) -> Bound<Arc<Relation>> {
@@ -184,11 +120,11 @@ impl Session<'_> {
         at: Location,
     ) -> Bound<Arc<Relation>> {
         let items = self.expand(&scope, &select.projection, at)?;
-        let keys = self.group_keys(&scope, &select.group_by, at)?;
+        let grouping = self.group_keys(&scope, &select.group_by, at)?;
         let projected = if is_aggregated(select) {
             let above = items.iter().filter_map(Item::syntax).chain(&select.having);
             let (scope, rows) = self.scalars_above(ctes, &scope, above)?;
-            self.aggregated(&scope, select, (items, keys.unwrap_or_default()), rows, at)?
+            self.aggregated(&scope, select, (items, grouping.unwrap_or_default()), rows, at)?
         } else {
             let scope = self.with_scalars(ctes, scope, items.iter().filter_map(Item::syntax))?;
             let mut columns = Vec::with_capacity(items.len());
@@ -230,12 +166,13 @@ impl Session<'_> {
         from.joins.iter().try_fold(first, |scope, syntax| self.join(ctes, scope, syntax, at))
     }
 
+    /// What GROUP BY asks for.
     pub(super) fn group_keys(
         &self,
         scope: &Scope,
         group_by: &GroupByExpr,
         at: Location,
-    ) -> Bound<Option<Vec<Typed>>> {
+    ) -> Bound<Option<Grouping>> {
         let GroupByExpr::Expressions(keys, modifiers) = group_by else {
             return Err(Fault::unsupported(at, "GROUP BY ALL").hint("name the columns"));
         };
@@ -246,19 +183,20 @@ impl Session<'_> {
             return Ok(None);
         }
         let bind = |key: &Syntax| bind_key(&mut ExprBinder::new(scope, self.zone), key);
-        let keys = keys.iter().filter(|key| !group_window::is_window(key));
-        keys.map(bind).collect::<Bound<Vec<_>>>().map(Some)
+        let sets =
+            grouping_sets::sets(keys.iter().filter(|key| !group_window::is_window(key)), at)?.into_iter();
+        let sets = sets.map(|set| set.into_iter().map(bind).collect()).collect::<Bound<Vec<Vec<_>>>>()?;
+        Ok(Some(Grouping::of_sets(sets)))
     }
 
     fn aggregated(
         &self,
         scope: &Scope,
         select: &Select,
-        (items, keys): (Vec<Item<'_>>, Vec<Typed>),
+        (items, mut grouping): (Vec<Item<'_>>, Grouping),
         rows: Vec<Arc<Relation>>,
         at: Location,
     ) -> Bound<Arc<Relation>> {
-        let mut grouping = Grouping::new(keys);
         grouping.window = group_window::find(scope, &select.group_by, self.zone, at)?;
         let mut columns = Vec::with_capacity(items.len());
         let mut overs = Overs::new(&select.named_window)?;

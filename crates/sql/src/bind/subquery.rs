@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion_common::ScalarValue;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
 use highwater_stream::JoinKind;
 use sqlparser::ast::{
@@ -17,9 +17,9 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Location;
 
-use super::aggregate::{Grouping, aggregate_name, contains_aggregate};
+use super::aggregate::{aggregate_name, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, join, query};
+use super::{Ctes, Session, group_window, join, query};
 use crate::error::{Bound, Fault};
 use crate::functions::compare::{binary, case, compare};
 use crate::functions::{Typed, literal};
@@ -47,7 +47,7 @@ impl Nesting {
 
 /// The same over the query around.
 pub(crate) fn of_outer(expr: Expr) -> Expr {
-    replaced(expr, |name| Some(named(&format!("{OUTER}{name}"))))
+    join::renamed(expr, |name| Some(named(&format!("{OUTER}{name}"))))
 }
 
 /// `IN` or `EXISTS` in WHERE.
@@ -316,7 +316,7 @@ impl Session<'_> {
         let relation = Relation::calc(&scope.relation, None, columns);
         let place = |name: &str| tied.iter().position(|tied| tied == name).map(|index| index + selected);
         let renamed = |name: &str| place(name).map(|place| named(&relation.columns[place].name));
-        let conditions = conditions.into_iter().map(|condition| replaced(condition, renamed)).collect();
+        let conditions = conditions.into_iter().map(|condition| join::renamed(condition, renamed)).collect();
         let Subquery { relation, mut values, shape, .. } = Subquery::all_of(relation, Shape::Rows);
         values.truncate(selected);
         Ok(Subquery { relation, values, conditions, shape })
@@ -332,8 +332,15 @@ impl Session<'_> {
         at: Location,
     ) -> Bound<Subquery> {
         let items = self.expand(scope, &select.projection, at)?;
-        let keys = self.group_keys(scope, &select.group_by, at)?.unwrap_or_default();
-        let mut grouping = Grouping::new(keys);
+        let mut grouping = self.group_keys(scope, &select.group_by, at)?.unwrap_or_default();
+        let window = matches!(&select.group_by, GroupByExpr::Expressions(keys, _)
+            if keys.iter().any(group_window::is_window));
+        if grouping.has_sets() || window {
+            return Err(Fault::unsupported(
+                at,
+                "GROUPING SETS or a window in a subquery tied to the query around",
+            ));
+        }
         let mut values = Vec::with_capacity(items.len());
         for item in items {
             values.push(self.output(&mut ExprBinder::grouped(scope, self.zone, &mut grouping), item)?);
@@ -376,8 +383,10 @@ impl Session<'_> {
                 case(vec![(Expr::IsNotNull(Box::new(named(name))), named(name))], Some(none))
             })
         };
-        let values =
-            values.into_iter().map(|(_, expr, ty)| Typed { expr: replaced(expr, counted), ty, at }).collect();
+        let values = values
+            .into_iter()
+            .map(|(_, expr, ty)| Typed { expr: join::renamed(expr, counted), ty, at })
+            .collect();
         Ok(Subquery { relation, values, conditions: tied, shape })
     }
 }
@@ -425,10 +434,11 @@ impl Subquery {
             None => self.relation.index(name).map(|index| named(&names[index])),
         };
         let conditions: Vec<Expr> =
-            self.conditions.iter().cloned().map(|condition| replaced(condition, renamed)).collect();
+            self.conditions.iter().cloned().map(|condition| join::renamed(condition, renamed)).collect();
         let right = join::with_names(&self.relation, &names);
         let values = self.values.iter().cloned();
-        let values = values.map(|value| Typed { expr: replaced(value.expr, renamed), ..value }).collect();
+        let values =
+            values.map(|value| Typed { expr: join::renamed(value.expr, renamed), ..value }).collect();
         (right, conditions, values)
     }
 
@@ -686,15 +696,4 @@ fn equality(condition: &Expr) -> Option<(Expr, Expr)> {
         (true, false) if !names_outer(right) => Some(((**right).clone(), (**left).clone())),
         _ => None,
     }
-}
-
-/// The expression with other columns.
-fn replaced(expr: Expr, by: impl Fn(&str) -> Option<Expr>) -> Expr {
-    let transformed = expr.clone().transform_up(|node| {
-        Ok(match column_name(&node).and_then(&by) {
-            Some(other) => Transformed::yes(other),
-            None => Transformed::no(node),
-        })
-    });
-    transformed.map_or(expr, |transformed| transformed.data)
 }
