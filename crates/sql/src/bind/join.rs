@@ -168,7 +168,7 @@ pub(super) fn by_keys(
     kind: JoinKind,
     keys: Vec<JoinKey>,
 ) -> Arc<Relation> {
-    join(left, right, kind, keys, None)
+    plain_join(left, right, kind, keys, None)
 }
 
 /// `left` and `right` joined where all conditions are true. No column of right is called as one of left.
@@ -411,7 +411,7 @@ fn is_time(relation: &Relation, name: &str) -> bool {
 /// in their conditions where they pair columns.
 fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bound<Arc<Relation>> {
     if let Node::Calc { input, filter: None, columns } = &relation.node
-        && matches!(input.node, Node::Join { .. })
+        && matches!(input.node, Node::Join { .. } | Node::TimeJoin(_))
     {
         return filtered_below(relation, input, columns, conditions, at);
     }
@@ -420,6 +420,7 @@ fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bo
     {
         let (above, of_left): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_fallible);
         let joined = plain_join(&filtered(left, of_left, at)?, right, *kind, keys.clone(), residual.clone());
+        refuse_time_above(&joined, &above, at)?;
         let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
         return Ok(all.map_or_else(|| Arc::clone(&joined), |all| Relation::filtered(&joined, all)));
     }
@@ -467,6 +468,7 @@ fn filtered_below(
     let outputs = relation.columns.iter().zip(columns);
     let outputs = outputs.map(|(column, expr)| (column.name.clone(), expr.clone(), column.ty.clone()));
     let projected = Relation::calc(&join, None, outputs.collect());
+    refuse_time_above(&projected, &above, at)?;
     let all = above.into_iter().reduce(|a, b| binary(a, Operator::And, b));
     Ok(all.map_or_else(|| Arc::clone(&projected), |all| Relation::filtered(&projected, all)))
 }
