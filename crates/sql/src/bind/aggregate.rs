@@ -9,7 +9,7 @@ use datafusion_expr::Expr;
 use highwater_stream::{AggregateFunction, WindowColumn, WindowShape};
 use sqlparser::ast::{
     DuplicateTreatment, Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
-    Spanned, Visit, Visitor,
+    Visit, Visitor,
 };
 use sqlparser::tokenizer::Location;
 
