@@ -41,5 +41,5 @@ tidy:
 ## First figures of this machine; see docs/benchmarks.md.
 bench:
 	@cargo build -q -p highwater --bin highwater
-	@for what in log ingest window latency; do \
+	@for what in log ingest window latency nexmark; do \
 		cargo run -q -p highwater --bin highwater -- bench $$what || exit 1; echo; done

@@ -378,7 +378,10 @@ pub(crate) struct BenchArgs {
     /// Events to send or process
     #[arg(long, value_name = "N")]
     pub(crate) events: Option<u64>,
-    /// Print one JSON object
+    /// With nexmark: only this query, q0 to q22
+    #[arg(long, value_name = "Q")]
+    pub(crate) query: Option<String>,
+    /// Print one JSON object, with nexmark one per query
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -393,6 +396,8 @@ pub(crate) enum BenchCase {
     Window,
     /// From POST to the live chart
     Latency,
+    /// The queries of the Nexmark benchmark over JSON from the log
+    Nexmark,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use datafusion_expr::Operator;
 use highwater_stream::{SinkSpec, SinkTarget, StreamPlan, carries_changes};
 use sqlparser::tokenizer::Location;
 
-use crate::bind::{Session, View, table};
+use crate::bind::{Session, View};
 use crate::catalog::{Catalog, ColumnDefinition, TableDefinition, Usage, check_options};
 use crate::dialect::FlinkDialect;
 use crate::error::{Bound, Fault, SqlError, nearest};

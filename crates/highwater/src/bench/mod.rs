@@ -5,6 +5,7 @@
 mod ingest;
 mod latency;
 mod log;
+mod nexmark;
 mod process;
 mod report;
 mod window;
@@ -46,21 +47,24 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let outcome = bench.run(args);
     // What is left of it does no harm.
     let _ = RealDisk.remove_dir_all(&bench.dir);
-    outcome?.print(args.json)?;
+    for report in outcome? {
+        report.print(args.json)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Bench {
-    fn run(&self, args: &BenchArgs) -> anyhow::Result<Report> {
+    fn run(&self, args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
         let sync_us = sync_p50_us(&self.dir, self.clock.as_ref())?;
-        let mut report = match args.what {
-            BenchCase::Log => log::run(self)?,
-            BenchCase::Ingest => ingest::run(self)?,
-            BenchCase::Window => window::run(self)?,
-            BenchCase::Latency => latency::run(self)?,
+        let mut reports = match args.what {
+            BenchCase::Log => vec![log::run(self)?],
+            BenchCase::Ingest => vec![ingest::run(self)?],
+            BenchCase::Window => vec![window::run(self)?],
+            BenchCase::Latency => vec![latency::run(self)?],
+            BenchCase::Nexmark => nexmark::run(self, args.query.as_deref())?,
         };
-        report.fdatasync_p50_us = sync_us;
-        Ok(report)
+        reports.iter_mut().for_each(|report| report.fdatasync_p50_us = sync_us);
+        Ok(reports)
     }
 
     fn events_or(&self, default: u64) -> u64 {

@@ -26,10 +26,24 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// User and system time of all children that have ended and were waited for.
+    #[expect(clippy::disallowed_methods, reason = "/proc is the kernel's, not a file to simulate")]
+    pub(super) fn of_children() -> Duration {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        times(&stat, 13).unwrap_or_default()
+    }
+}
+
 /// Fields 14 and 15 of proc(5)'s `/proc/pid/stat`, counted behind the program's name, which may
 /// itself hold spaces and brackets.
 fn cpu_time(stat: &str) -> Option<Duration> {
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    times(stat, 11)
+}
+
+/// Two times that follow so many fields behind the program's name.
+fn times(stat: &str, fields: usize) -> Option<Duration> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(fields);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(Duration::from_millis((user + system) * 1000 / TICKS_PER_SECOND))

@@ -176,15 +176,14 @@ fn results(frame: &[(i64, Option<i64>)]) -> Results {
 
 fn expected(frame: OverFrame, steps: &[Step]) -> Said {
     let (mut models, mut said, mut watermark) = (BTreeMap::<_, Model>::new(), Said::default(), i64::MIN);
-    let mut rise =
-        |models: &mut BTreeMap<Option<i64>, Model>, said: &mut Said, to: i64, watermark: &mut i64| {
-            if to > *watermark {
-                *watermark = to;
-                for (key, model) in models {
-                    model.rise(frame, to, said.rows.entry(*key).or_default());
-                }
+    let rise = |models: &mut BTreeMap<Option<i64>, Model>, said: &mut Said, to: i64, watermark: &mut i64| {
+        if to > *watermark {
+            *watermark = to;
+            for (key, model) in models {
+                model.rise(frame, to, said.rows.entry(*key).or_default());
             }
-        };
+        }
+    };
     for step in steps {
         match step {
             Step::Watermark(to) => rise(&mut models, &mut said, *to, &mut watermark),
