@@ -215,22 +215,50 @@ fn percentile(call: Written, add: Add<'_>) -> Bound<Typed> {
     if !argument.ty.is_numeric() {
         return Err(Fault::new(call.at, format!("cannot apply PERCENTILE to {}", argument.ty)));
     }
-    let share = cast::explicit(call.arguments[1].clone(), &SqlType::Double, OnFailure::Fail, call.zone)?;
-    let Expr::Literal(ScalarValue::Float64(Some(share)), _) = share.expr else {
-        return Err(
-            Fault::unsupported(share.at, "PERCENTILE of a share that is no number literal").or_at(call.at)
-        );
-    };
-    if !(0.0..=1.0).contains(&share) {
-        return Err(Fault::new(call.at, format!("PERCENTILE of {share}: expected 0 to 1")));
-    }
     if call.distinct {
         return Err(Fault::unsupported(call.at, "PERCENTILE of DISTINCT"));
     }
+    let shares = shares(&call)?;
     let argument = cast::explicit(argument, &SqlType::Double, OnFailure::Fail, call.zone)?;
     let output = SqlType::Multiset(Box::new(SqlType::Double));
-    let values = add(call.call(AggregateFunction::Collect, argument, output));
-    Ok(Typed { expr: collection::percentile(values.expr, share), ty: SqlType::Double, at: call.at })
+    let values = add(call.call(AggregateFunction::Collect, argument, output)).expr;
+    let at = call.at;
+    let of = |share: f64| {
+        let expr = collection::percentile(values.clone(), share);
+        Typed { expr, ty: SqlType::Double, at }
+    };
+    if let (SqlType::Double, [share]) = (shares.1, shares.0.as_slice()) {
+        return Ok(of(*share));
+    }
+    let all = collection::array(shares.0.into_iter().map(of).collect(), at, call.zone)?;
+    let nothing = null_of(&all.ty.to_arrow());
+    let expr = case(vec![(Expr::IsNull(Box::new(values)), nothing)], Some(all.expr));
+    Ok(Typed { expr, ..all })
+}
+
+/// The shares of PERCENTILE, and whether they are an array.
+fn shares(call: &Written) -> Bound<(Vec<f64>, SqlType)> {
+    let written = &call.arguments[1];
+    let (values, ty) = match (&written.ty, &written.expr) {
+        (SqlType::Array(element), Expr::ScalarFunction(array)) if array.func.name() == "array" => {
+            let typed = |expr: &Expr| Typed { expr: expr.clone(), ty: (**element).clone(), at: written.at };
+            (array.args.iter().map(typed).collect(), written.ty.clone())
+        }
+        _ => (vec![written.clone()], SqlType::Double),
+    };
+    let mut shares = Vec::with_capacity(values.len());
+    for value in values {
+        let share = cast::explicit(value, &SqlType::Double, OnFailure::Fail, call.zone)?;
+        let Expr::Literal(ScalarValue::Float64(Some(share)), _) = share.expr else {
+            return Err(Fault::unsupported(share.at, "PERCENTILE of a share that is no number literal")
+                .or_at(call.at));
+        };
+        if !(0.0..=1.0).contains(&share) {
+            return Err(Fault::new(call.at, format!("PERCENTILE of {share}: expected 0 to 1")));
+        }
+        shares.push(share);
+    }
+    Ok((shares, ty))
 }
 
 /// `JSON_OBJECTAGG(KEY key VALUE value ..)` or `JSON_ARRAYAGG(value ..)`: the values as JSON, in an array.

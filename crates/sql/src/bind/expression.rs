@@ -355,7 +355,11 @@ impl<'a> ExprBinder<'a> {
                     BinaryOperator::Modulo => Operator::Modulo,
                     other => return Err(Fault::unsupported(at, format!("operator '{other}'"))),
                 };
+                let days = matches!(right, Syntax::Interval(interval) if is_of_days(interval));
                 let (left, right) = (self.bind(left)?, self.bind(right)?);
+                if days && left.ty == SqlType::Date && matches!(operator, Operator::Plus | Operator::Minus) {
+                    return Ok(times::plus_days(left, right, operator == Operator::Minus, at));
+                }
                 return arithmetic::arithmetic(left, operator, right, at, self.zone);
             }
         };
@@ -607,6 +611,9 @@ impl<'a> ExprBinder<'a> {
         let count = cast::implicit(first, &SqlType::BigInt, self.zone)?;
         let factor = literal(ScalarValue::Int64(Some(factor)));
         let interval = Typed { expr: binary(count.expr, Operator::Multiply, factor), ty, at };
+        if second.ty == SqlType::Date && matches!(unit, Unit::Day | Unit::Week) {
+            return Ok(times::plus_days(second, interval, false, at));
+        }
         times::plus_interval(second, interval, false, at)
     }
 
@@ -710,6 +717,13 @@ fn escape_of(escape: Option<&ast::ValueWithSpan>, at: Location) -> Bound<Option<
         (Some(c), None) => Ok(Some(c)),
         _ => Err(Fault::new(at, format!("ESCAPE '{text}': expected one character"))),
     }
+}
+
+/// Whether an interval has days and nothing smaller: added to a DATE it gives a DATE.
+fn is_of_days(interval: &ast::Interval) -> bool {
+    let days =
+        |field: &ast::DateTimeField| matches!(Unit::parse(&field.to_string()), Some(Unit::Day | Unit::Week));
+    interval.leading_field.as_ref().is_some_and(days) && interval.last_field.is_none()
 }
 
 /// An interval literal as ms or months.

@@ -256,8 +256,16 @@ pub(crate) fn round_to(
     zone: chrono_tz::Tz,
 ) -> Bound<Typed> {
     let ty = argument.ty.clone();
-    if !ty.is_timestamp() {
-        return Err(Fault::new(at, format!("FLOOR and CEIL TO a unit of {ty}: expected TIMESTAMP")));
+    let whole_days = unit.ms().is_none_or(|ms| ms >= DAY_MS);
+    match &ty {
+        SqlType::Date if !whole_days => {
+            return Err(Fault::unsupported(at, format!("FLOOR or CEIL of a DATE TO {unit:?}")));
+        }
+        SqlType::Time(_) if whole_days || up => {
+            return Err(Fault::unsupported(at, format!("CEIL of a TIME, or FLOOR of it TO {unit:?}")));
+        }
+        SqlType::Date | SqlType::Time(_) | SqlType::Timestamp(_) | SqlType::TimestampLtz(_) => {}
+        _ => return Err(Fault::new(at, format!("FLOOR and CEIL TO a unit of {ty}: expected TIMESTAMP"))),
     }
     if unit.ms().is_none() && unit.months().is_none() {
         return Err(Fault::unsupported(at, format!("FLOOR or CEIL TO {unit:?}")));
@@ -278,7 +286,7 @@ pub(crate) fn round_to(
             let offset = clock.checked_sub(moment.ms)?;
             Some(Moment { ms: rounded.checked_sub(offset)?, nanos: 0 })
         });
-        timestamps(values, &output)
+        column_of(values, &output)
     });
     Ok(Typed { expr, ty, at })
 }
@@ -339,16 +347,36 @@ pub(crate) fn plus_interval(argument: Typed, interval: Typed, negative: bool, at
             let ms = if months { add_months(moment.ms, amount)? } else { moment.ms.checked_add(amount)? };
             Some(Moment { ms, ..moment })
         });
-        match &output {
-            SqlType::Date => days(values),
-            SqlType::Time(_) => {
-                let ms = values.map(|value| i32::try_from(value?.ms.rem_euclid(DAY_MS)).ok());
-                Ok(Arc::new(ms.collect::<arrow::array::Time32MillisecondArray>()))
-            }
-            _ => timestamps(values, &output),
-        }
+        column_of(values, &output)
     });
     Ok(Typed { expr, ty, at })
+}
+
+/// A column of a type of time; a time of day goes round.
+fn column_of(values: impl Iterator<Item = Option<Moment>>, ty: &SqlType) -> EvalResult<ArrayRef> {
+    match ty {
+        SqlType::Date => days(values),
+        SqlType::Time(_) => {
+            let ms = values.map(|value| i32::try_from(value?.ms.rem_euclid(DAY_MS)).ok());
+            Ok(Arc::new(ms.collect::<arrow::array::Time32MillisecondArray>()))
+        }
+        ty => timestamps(values, ty),
+    }
+}
+
+/// `date + interval`, where the interval (an expression in ms) has whole days: a DATE.
+pub(crate) fn plus_days(date: Typed, interval: Typed, negative: bool, at: Location) -> Typed {
+    let name = if negative { "minus[days]" } else { "plus[days]" };
+    let expr = call(name, DataType::Date32, vec![date.expr, interval.expr], move |arguments| {
+        let amounts = primitive::<Int64Type>(&arguments[1])?;
+        let values = moments(&arguments[0])?.into_iter().zip(amounts.iter()).map(|(moment, amount)| {
+            let (moment, amount) = (moment?, amount?);
+            let amount = if negative { amount.checked_neg()? } else { amount };
+            Some(Moment { ms: moment.ms.checked_add(amount)?, ..moment })
+        });
+        days(values)
+    });
+    Typed { expr, ty: SqlType::Date, at }
 }
 
 fn days(values: impl Iterator<Item = Option<Moment>>) -> EvalResult<ArrayRef> {
