@@ -133,7 +133,11 @@ fn join_text(plan: &StreamPlan, node: &PlanNode, spec: &JoinSpec) -> String {
 
 fn match_text(node: &PlanNode, spec: &MatchSpec, name: &dyn Fn(usize) -> String) -> String {
     let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
-    let mut text = format!("MatchRecognize by [{}] order by {}", keys.join(", "), name(spec.time_column));
+    let time = spec.time_column.map_or_else(|| "arrival".to_owned(), name);
+    let mut text = format!("MatchRecognize by [{}] order by {time}", keys.join(", "));
+    for order in &spec.order {
+        let _ = write!(text, ", {}{}", name(order.column), if order.descending { " desc" } else { "" });
+    }
     let variable = |index: Option<usize>| index.map_or("*", |index| spec.variables[index].name.as_str());
     let values = |values: &[MatchValue]| {
         let value = |(index, value): (usize, &MatchValue)| {

@@ -29,7 +29,7 @@ pub use options::{
     finds_fields_by_name, format_options,
 };
 pub use pattern::{
-    AfterMatch, MatchCondition, MatchRow, MatchSpec, MatchValue, PatternVariable, VARIABLES_MAX,
+    AfterMatch, MatchCondition, MatchOrder, MatchRow, MatchSpec, MatchValue, PatternVariable, VARIABLES_MAX,
 };
 pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,

@@ -10,8 +10,10 @@ use crate::{AggregateCall, EventTime};
 pub struct MatchSpec {
     /// Key columns in the input's schema; none: all rows are one sequence.
     pub keys: Vec<usize>,
-    /// The time attribute in the input's schema. Rows of one time keep their order of arrival.
-    pub time_column: usize,
+    /// The time attribute in the input's schema; none: processing time, the order of arrival.
+    pub time_column: Option<usize>,
+    /// How rows of one event time stand; those that are equal in it keep their order of arrival.
+    pub order: Vec<MatchOrder>,
     /// `PATTERN`: the variables in their order, at most [`VARIABLES_MAX`].
     pub variables: Vec<PatternVariable>,
     /// Where the next match may start.
@@ -22,6 +24,17 @@ pub struct MatchSpec {
     pub measures: Vec<Expr>,
     /// What the measures are computed from.
     pub values: Vec<MatchValue>,
+}
+
+/// A column that orders rows of one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatchOrder {
+    /// Index in the input's schema.
+    pub column: usize,
+    /// Greatest first.
+    pub descending: bool,
+    /// NULL comes before all others.
+    pub nulls_first: bool,
 }
 
 /// Variables of one pattern; each takes a bit.

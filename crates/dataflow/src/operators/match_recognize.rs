@@ -8,15 +8,16 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices};
 use arrow::datatypes::{Schema, SchemaRef};
 use highwater_env::KeyGroup;
 use highwater_state::{
     Cursor, KeyCodec, KeyedMap, OperatorSnapshot, RestoredState, Slot, StateError, hash_bytes,
 };
 use highwater_stream::{
-    AfterMatch, ChangeBatch, EventTime, MatchCondition, MatchRow, MatchSpec, MatchValue, VARIABLES_MAX,
-    WATERMARK_NONE,
+    AfterMatch, ChangeBatch, EventTime, MatchCondition, MatchRow, MatchSpec, MatchValue, PatternVariable,
+    VARIABLES_MAX, WATERMARK_NONE,
 };
 
 use self::nfa::{Attempt, Fold, NOT_STARTED, Nfa, Take, Truth};
@@ -71,6 +72,8 @@ pub(crate) struct MatchRecognize {
     /// Rows so far: tells rows of one time apart.
     arrivals: u64,
     watermark: EventTime,
+    /// Rows up to here are taken through the automaton: the watermark, or the latest processing time.
+    reached: EventTime,
     /// The watermark was passed on.
     said: bool,
     /// A batch, and its first row that is still to come.
@@ -120,22 +123,7 @@ impl MatchRecognize {
             KeyCodec::new(types).map_err(|e| unsupported(e.to_string()))
         };
         let (mut groups, mut measure_groups) = (Groups::default(), Groups::default());
-        let conditions = spec
-            .variables
-            .iter()
-            .map(|variable| {
-                let condition = variable.condition.as_ref();
-                condition.map(|c| Condition::new(c, input, &mut groups, title)).transpose()
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let bits = |test: &dyn Fn(usize) -> bool| {
-            (0..conditions.len()).filter(|index| test(*index)).fold(0, |bits, index| bits | 1 << index)
-        };
-        let always = bits(&|index| conditions[index].is_none());
-        let early = bits(&|index| {
-            let total = spec.variables[index].condition.as_ref().is_some_and(|condition| condition.total);
-            total && conditions[index].as_ref().is_some_and(|condition| condition.values.of_one_row(index))
-        });
+        let (conditions, always, early) = conditions(&spec.variables, input, &mut groups, title)?;
         let groups = groups.build(input, title)?;
         let values = Values::new(&spec.values, input, &mut measure_groups, title)?;
         let measured = Arc::new(Schema::new(fields[spec.keys.len()..].to_vec()));
@@ -160,6 +148,7 @@ impl MatchRecognize {
             timers: BTreeSet::new(),
             arrivals: 0,
             watermark: WATERMARK_NONE,
+            reached: WATERMARK_NONE,
             said: true,
             pending: None,
             found,
@@ -176,18 +165,11 @@ impl MatchRecognize {
 
     /// What must be known of a batch's rows before they come into state.
     fn arriving(&self, batch: ChangeBatch) -> Result<Arriving, JobError> {
-        let Place { title, .. } = &self.place;
         let columns = batch.rows.columns();
-        let Some(times) = columns.get(self.spec.time_column).and_then(event_times) else {
-            return Err(JobError::Plan(format!("{title}: its time column is not a timestamp")));
+        let times = match self.spec.time_column {
+            Some(column) => self.times(&batch, column)?,
+            None => vec![self.reached; batch.len()],
         };
-        if let Some(row) = times.nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
-            let name = batch.rows.schema_ref().field(self.spec.time_column).name().clone();
-            let message = format!(
-                "event time {name} is NULL in row {row} of a batch, expected a timestamp: filter such rows"
-            );
-            return Err(JobError::Evaluation { operator: title.clone(), message });
-        }
         let keys: Vec<ArrayRef> = self.spec.keys.iter().map(|key| columns[*key].clone()).collect();
         let keys = self.key_codec.encode(&keys, batch.len(), None).map_err(|e| self.failed(e))?;
         let rows = self.row_codec.encode(columns, batch.len(), None).map_err(|e| self.failed(e))?;
@@ -202,7 +184,22 @@ impl MatchRecognize {
                 *truth |= u64::from(is_true == Some(true)) << index;
             }
         }
-        Ok(Arriving { times: times.values().to_vec(), batch, keys, rows, truths })
+        Ok(Arriving { times, batch, keys, rows, truths })
+    }
+
+    fn times(&self, batch: &ChangeBatch, column: usize) -> Result<Vec<EventTime>, JobError> {
+        let title = &self.place.title;
+        let Some(times) = batch.rows.columns().get(column).and_then(event_times) else {
+            return Err(JobError::Plan(format!("{title}: its time column is not a timestamp")));
+        };
+        if let Some(row) = times.nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
+            let name = batch.rows.schema_ref().field(column).name().clone();
+            let message = format!(
+                "event time {name} is NULL in row {row} of a batch, expected a timestamp: filter such rows"
+            );
+            return Err(JobError::Evaluation { operator: title.clone(), message });
+        }
+        Ok(times.values().to_vec())
     }
 
     /// Takes rows from `at` on into state, until one whose watermark sets off what depends on it.
@@ -210,18 +207,18 @@ impl MatchRecognize {
         let marks = arriving.batch.watermarks.clone();
         // When an attempt is given up, matches that waited for it come out with the time of that moment.
         let exact = self.spec.within_ms.is_some() && self.spec.values.iter().any(is_time);
+        let by_event_time = self.spec.time_column.is_some();
         for row in at..arriving.times.len() {
             let mark = marks.as_ref().map_or(WATERMARK_NONE, |marks| marks[row]);
             if mark > self.watermark {
-                self.watermark = mark;
-                self.said = false;
+                self.rise(mark);
                 if exact && self.is_due() {
                     self.pending = Some((arriving, row));
                     return;
                 }
             }
             let time = arriving.times[row];
-            if time <= self.watermark {
+            if by_event_time && time <= self.watermark {
                 out.late += 1;
                 continue;
             }
@@ -238,6 +235,22 @@ impl MatchRecognize {
         }
     }
 
+    fn rise(&mut self, watermark: EventTime) {
+        self.watermark = self.watermark.max(watermark);
+        if self.spec.time_column.is_some() {
+            self.reached = self.watermark;
+        }
+        // Also an old watermark goes on: it says that the input is active again.
+        self.said = false;
+    }
+
+    /// Processing time goes on, never back.
+    fn pass(&mut self, out: &Output) {
+        if self.spec.time_column.is_none() {
+            self.reached = self.reached.max(out.now_ms);
+        }
+    }
+
     /// The key at `slot` is looked at when the watermark reaches `time`, if not earlier.
     fn look_again(&mut self, slot: Slot, time: EventTime) {
         let slots = self.due.len().max(slot as usize + 1);
@@ -251,7 +264,7 @@ impl MatchRecognize {
     }
 
     fn is_due(&self) -> bool {
-        self.timers.first().is_some_and(|(time, _)| *time <= self.watermark)
+        self.timers.first().is_some_and(|(time, _)| *time <= self.reached)
     }
 
     /// Takes some keys' rows up to the watermark through the automaton.
@@ -260,10 +273,11 @@ impl MatchRecognize {
         while works.len() < KEYS_MAX && rows_left > 0 && self.is_due() {
             let Some((_, slot)) = self.timers.pop_first() else { break };
             self.due[slot as usize] = EventTime::MAX;
-            let rows = take_arrived(&mut self.state, slot, self.watermark, rows_left);
-            let rows = rows.map_err(|e| self.failed(e))?;
-            rows_left -= rows.len();
-            let all = next_waiting(&self.state, slot).is_none_or(|time| time > self.watermark);
+            let rows = take_arrived(&mut self.state, slot, self.reached, rows_left);
+            let mut rows = rows.map_err(|e| self.failed(e))?;
+            rows_left = rows_left.saturating_sub(rows.len());
+            self.sort(&mut rows)?;
+            let all = next_waiting(&self.state, slot).is_none_or(|time| time > self.reached);
             let run = Run::load(&self.state, slot, &self.nfa, &self.waiting).map_err(|e| self.failed(e))?;
             works.push(Work { slot, run, rows, at: 0, all, truths: Vec::new(), missing: Vec::new() });
         }
@@ -286,6 +300,29 @@ impl MatchRecognize {
                 self.look_again(slot, due);
             }
         }
+        Ok(())
+    }
+
+    /// Orders rows of one time.
+    fn sort(&self, rows: &mut Vec<Arrived>) -> Result<(), JobError> {
+        if self.spec.order.is_empty() || rows.windows(2).all(|pair| pair[0].time != pair[1].time) {
+            return Ok(());
+        }
+        let bytes = rows.iter().map(|row| &*row.row);
+        let columns = decode(&self.row_codec, &self.input, bytes, &self.place)?;
+        let ascending = |values: ArrayRef| SortColumn { values, options: None };
+        let times: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.time)));
+        let arrivals: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows.len() as u32));
+        let mut by = vec![ascending(times)];
+        by.extend(self.spec.order.iter().map(|order| {
+            let options = SortOptions { descending: order.descending, nulls_first: order.nulls_first };
+            SortColumn { values: columns.column(order.column).clone(), options: Some(options) }
+        }));
+        by.push(ascending(arrivals));
+        let failed = |e: arrow::error::ArrowError| JobError::Plan(format!("{}: {e}", self.place.title));
+        let places = lexsort_to_indices(&by, None).map_err(failed)?;
+        let mut unsorted: Vec<Option<Arrived>> = std::mem::take(rows).into_iter().map(Some).collect();
+        rows.extend(places.values().iter().filter_map(|place| unsorted[*place as usize].take()));
         Ok(())
     }
 
@@ -324,7 +361,7 @@ impl MatchRecognize {
             self.complete(work, complete, time)?;
         }
         if work.all {
-            self.give_up(work, self.watermark)?;
+            self.give_up(work, self.reached)?;
         }
         Ok(())
     }
@@ -555,6 +592,29 @@ impl MatchRecognize {
     }
 }
 
+/// Per variable its condition; which have none, and which are evaluated on arrival, as bits.
+fn conditions(
+    variables: &[PatternVariable],
+    input: &SchemaRef,
+    groups: &mut Groups,
+    title: &str,
+) -> Result<(Vec<Option<Condition>>, u64, u64), JobError> {
+    let (mut conditions, mut always, mut early) = (Vec::with_capacity(variables.len()), 0, 0);
+    for (index, variable) in variables.iter().enumerate() {
+        let Some(condition) = &variable.condition else {
+            always |= 1 << index;
+            conditions.push(None);
+            continue;
+        };
+        let compiled = Condition::new(condition, input, groups, title)?;
+        if condition.total && compiled.values.of_one_row(index) {
+            early |= 1 << index;
+        }
+        conditions.push(Some(compiled));
+    }
+    Ok((conditions, always, early))
+}
+
 impl Condition {
     fn new(
         condition: &MatchCondition,
@@ -638,14 +698,23 @@ impl Operator for MatchRecognize {
         if batch.is_empty() {
             return Ok(Progress::Done);
         }
+        self.pass(out);
         self.pending = Some((self.arriving(batch)?, 0));
         self.resume(out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Output) -> Result<Progress, JobError> {
-        self.watermark = self.watermark.max(watermark);
-        // Also an old watermark goes on: it says that the input is active again.
-        self.said = false;
+        self.rise(watermark);
+        self.resume(out)
+    }
+
+    fn next_timer(&self) -> Option<i64> {
+        let (time, _) = self.timers.first().filter(|_| self.spec.time_column.is_none())?;
+        Some(*time)
+    }
+
+    fn on_time(&mut self, out: &mut Output) -> Result<Progress, JobError> {
+        self.pass(out);
         self.resume(out)
     }
 
@@ -690,7 +759,8 @@ impl Operator for MatchRecognize {
                 self.look_again(slot, due);
             }
         }
-        self.watermark = restored.watermark(&uid);
+        self.rise(restored.watermark(&uid));
+        self.said = true;
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_stream::{AfterMatch, VARIABLES_MAX};
+use highwater_stream::{AfterMatch, MatchOrder, VARIABLES_MAX};
 use sqlparser::ast::{
-    AfterMatchSkip, Expr as Syntax, Ident, MatchRecognizePattern, MatchRecognizeSymbol, Measure, OrderByExpr,
-    RepetitionQuantifier, RowsPerMatch, Spanned, SymbolDefinition, TableAlias, TableFactor,
+    AfterMatchSkip, Expr as Syntax, FunctionArg, FunctionArgExpr, Ident, MatchRecognizePattern,
+    MatchRecognizeSymbol, Measure, OrderByExpr, Query, RepetitionQuantifier, RowsPerMatch, Spanned,
+    SymbolDefinition, TableAlias, TableFactor,
 };
 use sqlparser::tokenizer::Location;
 
@@ -16,7 +17,7 @@ use super::{Ctes, Session};
 use crate::error::{Bound, Fault, nearest};
 use crate::functions::clock::reads_clock;
 use crate::functions::{Typed, integer_literal, is_fallible};
-use crate::match_syntax::WITHIN;
+use crate::match_syntax::{DERIVED, WITHIN};
 use crate::relation::{Column, Node, Relation, column_name};
 use crate::types::SqlType;
 
@@ -24,7 +25,10 @@ use crate::types::SqlType;
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub(crate) keys: Vec<String>,
-    pub(crate) time: String,
+    /// None: the order of arrival.
+    pub(crate) time: Option<String>,
+    /// The order among rows of one time; places are not known yet.
+    pub(crate) order: Vec<(String, MatchOrder)>,
     pub(crate) variables: Vec<Variable>,
     pub(crate) skip: AfterMatch,
     pub(crate) within_ms: Option<i64>,
@@ -99,9 +103,30 @@ pub(crate) fn bind<'a>(
         pattern,
         symbols,
     };
-    let scope = session.factor(ctes, table, at)?;
+    if let Some(column) = alias.as_ref().and_then(|alias| alias.columns.first()) {
+        return Err(Fault::unsupported(column.name.span.start, "names for the columns of MATCH_RECOGNIZE")
+            .hint("name them in MEASURES"));
+    }
+    let scope = match derived(table) {
+        Some(query) => Scope::new(session.query(ctes, query)?, None),
+        None => session.factor(ctes, table, at)?,
+    };
     let relation = clauses.bind(session, &scope, at).map_err(|fault| fault.or_at(at))?;
     Ok((relation, alias.as_ref()))
+}
+
+/// The query in front of `MATCH_RECOGNIZE`.
+fn derived(table: &TableFactor) -> Option<&Query> {
+    let TableFactor::Table { name, args: Some(arguments), .. } = table else { return None };
+    let [name] = name.0.as_slice() else { return None };
+    match arguments.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Syntax::Subquery(query)))]
+            if name.as_ident().is_some_and(|name| name.value == DERIVED) =>
+        {
+            Some(query)
+        }
+        _ => None,
+    }
 }
 
 impl Clauses<'_> {
@@ -121,12 +146,15 @@ impl Clauses<'_> {
             return Err(Fault::unsupported(at, "ALL ROWS PER MATCH").hint("ONE ROW PER MATCH"));
         }
         let keys = self.keys(input)?;
-        let time = self.time(input, at)?;
+        let (time, order) = self.order(input, at)?;
+        if self.measures.is_empty() {
+            return Err(Fault::new(at, "MATCH_RECOGNIZE without MEASURES"));
+        }
         let mut variables = variables(self.pattern, at)?;
-        let (within_ms, definitions) = self.definitions(&variables, at)?;
+        let (within_ms, definitions) = self.definitions(&variables)?;
         let names: Vec<String> = variables.iter().map(|variable| variable.name.clone()).collect();
         let mut before = Before::new(input);
-        for column in keys.iter().chain([&time]) {
+        for column in keys.iter().chain(&time).chain(order.iter().map(|(column, _)| column)) {
             before.column(column, at)?;
         }
         for (index, definition) in &definitions {
@@ -151,9 +179,13 @@ impl Clauses<'_> {
             columns.push(Column { rowtime, ..Column::plain(name.clone(), bound.ty.clone()) });
         }
         check_names(&columns, at)?;
+        if time.is_none() && values.iter().any(|value| matches!(value, Value::Time(_))) {
+            return Err(Fault::unsupported(at, "MATCH_ROWTIME in the order of processing time"));
+        }
         let pattern = Pattern {
             keys,
             time,
+            order,
             skip: self.skip(&names, at)?,
             variables,
             within_ms,
@@ -175,48 +207,50 @@ impl Clauses<'_> {
         self.partition_by.iter().map(key).collect()
     }
 
-    fn time(&self, input: &Relation, at: Location) -> Bound<String> {
+    /// The time attribute, and the order among rows of one time.
+    fn order(&self, input: &Relation, at: Location) -> Bound<(Option<String>, Vec<(String, MatchOrder)>)> {
+        let column = |order: &OrderByExpr| {
+            let place = order.expr.span().start;
+            let Syntax::Identifier(name) = &order.expr else {
+                return Err(Fault::unsupported(place, "ORDER BY an expression")
+                    .or_at(at)
+                    .hint("name a column"));
+            };
+            if order.with_fill.is_some() {
+                return Err(Fault::unsupported(place, "WITH FILL"));
+            }
+            Ok((place, &input.columns[known_column(input, name)?]))
+        };
         let [first, rest @ ..] = self.order_by else {
             return Err(Fault::new(at, "MATCH_RECOGNIZE needs ORDER BY a time attribute"));
         };
-        let place = first.expr.span().start;
-        if let Some(second) = rest.first() {
-            return Err(Fault::unsupported(
-                second.expr.span().start,
-                "ORDER BY more than the time attribute",
-            )
-            .hint("rows of one time keep their order of arrival"));
-        }
-        let Syntax::Identifier(name) = &first.expr else {
-            return Err(Fault::new(place, "MATCH_RECOGNIZE needs ORDER BY a time attribute").or_at(at));
-        };
-        let column = &input.columns[known_column(input, name)?];
-        if column.proctime {
-            return Err(Fault::unsupported(place, "MATCH_RECOGNIZE in the order of processing time")
-                .hint("order by event time"));
-        }
-        if !column.rowtime {
-            let message = format!("ORDER BY needs a time attribute, but '{}' is {}", column.name, column.ty);
+        let (place, time) = column(first)?;
+        if !time.rowtime && !time.proctime {
+            let message =
+                format!("ORDER BY needs a time attribute first, but '{}' is {}", time.name, time.ty);
             return Err(Fault::new(place, message).hint(format!(
                 "declare WATERMARK FOR {} AS ... in CREATE TABLE, and select the column unchanged",
-                column.name
+                time.name
             )));
         }
         if first.options.asc == Some(false) {
             return Err(Fault::new(place, "the order by time must be ascending"));
         }
-        if first.options.nulls_first.is_some() || first.with_fill.is_some() {
-            return Err(Fault::unsupported(place, "NULLS or WITH FILL in this ORDER BY"));
+        let mut order = Vec::with_capacity(rest.len());
+        for item in rest {
+            let (place, column) = column(item)?;
+            if time.proctime {
+                return Err(Fault::unsupported(place, "ORDER BY more than processing time"));
+            }
+            let descending = item.options.asc == Some(false);
+            let nulls_first = item.options.nulls_first.unwrap_or(!descending);
+            order.push((column.name.clone(), MatchOrder { column: 0, descending, nulls_first }));
         }
-        Ok(column.name.clone())
+        Ok(((!time.proctime).then(|| time.name.clone()), order))
     }
 
     /// `WITHIN`, and per defined variable its condition.
-    fn definitions(
-        &self,
-        variables: &[Variable],
-        at: Location,
-    ) -> Bound<(Option<i64>, Vec<(usize, &Syntax)>)> {
+    fn definitions(&self, variables: &[Variable]) -> Bound<(Option<i64>, Vec<(usize, &Syntax)>)> {
         let (mut within_ms, mut defined) = (None, BTreeMap::new());
         for SymbolDefinition { symbol, definition } in self.symbols {
             let place = symbol.span.start;
@@ -303,9 +337,6 @@ fn refuse_clock(expr: &datafusion_expr::Expr, at: Location) -> Bound<()> {
 }
 
 fn check_names(columns: &[Column], at: Location) -> Bound<()> {
-    if columns.is_empty() {
-        return Err(Fault::new(at, "MATCH_RECOGNIZE without PARTITION BY and MEASURES gives no column"));
-    }
     for (index, column) in columns.iter().enumerate() {
         if columns[..index].iter().any(|other| other.name == column.name) {
             return Err(Fault::new(at, format!("columns ambiguously defined: {}", column.name))

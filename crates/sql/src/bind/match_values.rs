@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use datafusion_common::ScalarValue;
 use highwater_stream::{MatchRow, MatchValue};
 use sqlparser::ast::{
-    Expr as Syntax, Function, FunctionArguments, Ident, Query, Spanned, Value as Literal, Visit, VisitMut,
-    Visitor, VisitorMut,
+    Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Spanned,
+    Value as Literal, Visit, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -15,12 +16,13 @@ use super::aggregate::{aggregate_name, bind_call, plain_arguments};
 use super::expression::{ExprBinder, Scope};
 use super::match_recognize::{Value, known_column};
 use crate::error::{Bound, Fault};
-use crate::functions::is_fallible;
+use crate::functions::times::Unit;
+use crate::functions::{is_fallible, literal};
 use crate::relation::{Aggregate, Column, Node, Relation, named};
 use crate::types::SqlType;
 
 /// Marks names that stand for values: no name of a user has this quote.
-const MARK: char = '$';
+const MARK: char = '[';
 
 /// The projection below the pattern: the columns it needs.
 pub(super) struct Before {
@@ -57,7 +59,12 @@ impl Before {
         Ok(name)
     }
 
-    pub(super) fn relation(self) -> Arc<Relation> {
+    pub(super) fn relation(mut self) -> Arc<Relation> {
+        if self.columns.is_empty() {
+            // Rows are counted by some column.
+            let row = literal(ScalarValue::Boolean(Some(true)));
+            self.columns.push(("$row".to_owned(), row, SqlType::Boolean));
+        }
         Relation::calc(&self.input, None, self.columns)
     }
 }
@@ -130,6 +137,10 @@ impl<'a> Rewriter<'a> {
             }
             Syntax::Identifier(name) => {
                 if self.before.input.index(&name.value).is_none() {
+                    if Unit::parse(&name.value).is_some() {
+                        // Of `TIMESTAMPDIFF(SECOND, ..)`.
+                        return Ok(None);
+                    }
                     // It may be a function without parentheses; else it is unknown, and reported as such.
                     let scope = Scope::new(Arc::clone(&self.before.input), None);
                     return ExprBinder::new(&scope, self.zone).bind(syntax).map(|_| None);
@@ -220,12 +231,8 @@ impl<'a> Rewriter<'a> {
         };
         self.navigation = Some(Navigation { first, offset, variable: None });
         let rewritten = self.rewrite(of);
-        let navigation = self.navigation.take();
-        let rewritten = rewritten?;
-        if navigation.is_none_or(|navigation| navigation.variable.is_none()) {
-            return Err(Fault::new(at, format!("{name} of no column")));
-        }
-        Ok(Syntax::Nested(Box::new(rewritten)))
+        self.navigation = None;
+        Ok(Syntax::Nested(Box::new(rewritten?)))
     }
 
     fn aggregate(&mut self, function: &Function, name: &'static str, at: Location) -> Bound<Syntax> {
@@ -236,11 +243,8 @@ impl<'a> Rewriter<'a> {
         let _ = Visit::visit(function, &mut finder);
         let variable = match finder.found.as_slice() {
             [variable] => *variable,
-            [] => {
-                return Err(
-                    Fault::new(at, format!("no pattern variable in {name}")).hint(format!("{name}(A.x)"))
-                );
-            }
+            [] if is_star(function) => None,
+            [] => return Err(no_variable(name, at)),
             _ => return Err(Fault::new(at, format!("several pattern variables in {name}"))),
         };
         let qualifier = variable.map(|variable| self.variables[variable].clone());
@@ -252,18 +256,18 @@ impl<'a> Rewriter<'a> {
                 format!("DISTINCT or FILTER in {name} within MATCH_RECOGNIZE"),
             ));
         }
-        let Some(argument) = call.argument else {
-            return Err(Fault::new(at, format!("no pattern variable in {name}")).hint(format!("{name}(A.x)")));
-        };
-        if is_fallible(&argument.expr) {
+        if call.argument.as_ref().is_some_and(|argument| is_fallible(&argument.expr)) {
             return Err(Fault::unsupported(at, format!("{name} of an expression that can fail"))
                 .hint("compute it in a view below MATCH_RECOGNIZE"));
         }
-        let argument = self.before.expression(argument.expr, argument.ty, at)?;
+        let argument = call
+            .argument
+            .map(|argument| self.before.expression(argument.expr, argument.ty, at))
+            .transpose()?;
         let ty = call.output.clone();
         let call = Aggregate {
             function: call.function,
-            argument: Some(argument),
+            argument,
             distinct: false,
             filter: None,
             output: call.output,
@@ -281,10 +285,7 @@ impl<'a> Rewriter<'a> {
         };
         let input = &self.before.input;
         let ty = match arguments.as_slice() {
-            [] if input.columns.iter().any(|c| c.rowtime && matches!(c.ty, SqlType::TimestampLtz(_))) => {
-                return Err(Fault::unsupported(at, "MATCH_ROWTIME() of TIMESTAMP_LTZ")
-                    .hint("name the time attribute: MATCH_ROWTIME(ts)"));
-            }
+            // Also where the time attribute is TIMESTAMP_LTZ: then it is the time in UTC.
             [] => SqlType::Timestamp(3),
             [Syntax::Identifier(column)] => {
                 let column = &input.columns[known_column(input, column)?];
@@ -316,6 +317,15 @@ impl VisitorMut for Rewriter<'_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn no_variable(name: &str, at: Location) -> Fault {
+    Fault::new(at, format!("no pattern variable in {name}")).hint(format!("{name}(A.x)"))
+}
+
+fn is_star(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    matches!(list.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)])
 }
 
 /// Finds whose columns stand in an expression: a variable's, or any row's.

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
-use highwater_stream::{MatchCondition, MatchSpec, MatchValue, NodeId, OperatorSpec, PatternVariable};
+use highwater_stream::{
+    MatchCondition, MatchOrder, MatchSpec, MatchValue, NodeId, OperatorSpec, PatternVariable,
+};
 
 use super::{Lowering, Names, aggregate_calls, narrowed, place, places};
 use crate::bind::match_recognize::{Pattern, Value};
@@ -41,7 +43,12 @@ impl Lowering {
         });
         let spec = MatchSpec {
             keys: places(&pattern.keys, &schema),
-            time_column: place(&pattern.time, &schema),
+            time_column: pattern.time.as_ref().map(|time| place(time, &schema)),
+            order: pattern
+                .order
+                .iter()
+                .map(|(column, order)| MatchOrder { column: place(column, &schema), ..*order })
+                .collect(),
             variables: variables.collect(),
             skip: pattern.skip,
             within_ms: pattern.within_ms,
@@ -76,8 +83,8 @@ fn values(values: &[Value], schema: &Schema) -> Vec<MatchValue> {
 
 /// All that decides what state means.
 fn describe(pattern: &Pattern) -> String {
-    let Pattern { keys, time, variables, skip, within_ms, measures, values } = pattern;
-    let mut text = format!("by {keys:?} order {time} skip {skip:?} within {within_ms:?}");
+    let Pattern { keys, time, order, variables, skip, within_ms, measures, values } = pattern;
+    let mut text = format!("by {keys:?} order {time:?} {order:?} skip {skip:?} within {within_ms:?}");
     for variable in variables {
         let (name, min, max, greedy) = (&variable.name, variable.min, variable.max, variable.greedy);
         let _ = write!(text, ", {name} {min} {max:?} {greedy}");

@@ -56,7 +56,7 @@ pub(super) fn next_waiting(state: &KeyedMap, slot: Slot) -> Option<EventTime> {
     waiting_name(name).map(|(time, _)| time)
 }
 
-/// Takes rows up to `watermark` out of state, in order, at most `rows_max`.
+/// Takes rows up to `watermark` out of state, in order, all those of one time; not many more than `rows_max`.
 pub(super) fn take_arrived(
     state: &mut KeyedMap,
     slot: Slot,
@@ -65,8 +65,13 @@ pub(super) fn take_arrived(
 ) -> Result<Vec<Arrived>, StateError> {
     let mut names = Vec::new();
     let mut rows = Vec::new();
-    for (name, value) in state.all(slot).take(rows_max) {
+    let mut last = EventTime::MIN;
+    for (name, value) in state.all(slot) {
         let Some((time, _)) = waiting_name(name).filter(|(time, _)| *time <= watermark) else { break };
+        if rows.len() >= rows_max && time != last {
+            break;
+        }
+        last = time;
         let mut cursor = Cursor::new(value);
         let truth = u64::from_le_bytes(cursor.array()?);
         rows.push(Arrived { time, truth, row: cursor.rest().into() });
