@@ -204,7 +204,14 @@ impl Clauses<'_> {
             other => Err(Fault::unsupported(other.span().start, "PARTITION BY an expression")
                 .hint("name a column; compute it in a view")),
         };
-        self.partition_by.iter().map(key).collect()
+        let keys = self.partition_by.iter().map(key).collect::<Bound<Vec<_>>>()?;
+        if !keys.iter().filter_map(|key| input.index(key)).is_sorted_by(|a, b| a < b) {
+            let place = self.partition_by[0].span().start;
+            // Flink gives the values in the order of the table under names in the order as written.
+            return Err(Fault::unsupported(place, "PARTITION BY columns in another order than the table's")
+                .hint("name them in the order in which the table has them"));
+        }
+        Ok(keys)
     }
 
     /// The time attribute, and the order among rows of one time.
@@ -258,11 +265,9 @@ impl Clauses<'_> {
                 within_ms = within(definition, place)?;
                 continue;
             }
-            let Some(index) = variables.iter().position(|variable| variable.name == symbol.value) else {
-                let message =
-                    format!("variable '{}' is defined, but does not stand in PATTERN", symbol.value);
-                return Err(Fault::new(place, message).or_at(at));
-            };
+            // A variable that does not stand in PATTERN takes no row: what it would take does not matter.
+            let known = variables.iter().position(|variable| variable.name == symbol.value);
+            let Some(index) = known else { continue };
             if defined.insert(index, definition).is_some() {
                 return Err(Fault::new(place, format!("variable '{}' is defined twice", symbol.value)));
             }
