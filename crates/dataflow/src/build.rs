@@ -18,8 +18,9 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place, Repeat, SessionAggregate,
-    SessionTable, Sink, Union, Unnest, WindowAggregate, WindowTable,
+    Calc, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place,
+    Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TopRow, Union, Unnest, WindowAggregate,
+    WindowRank, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -134,6 +135,14 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
             _ => {}
         }
     }
+    let inserts_only =
+        node.inputs.iter().all(|edge| plan.nodes[edge.from].changelog == ChangelogMode::InsertOnly);
+    let reads_inserts =
+        matches!(node.spec, OperatorSpec::WindowRank(_) | OperatorSpec::FirstRow(_) | OperatorSpec::Sort(_));
+    if reads_inserts && !inserts_only {
+        let message = "it cannot read a changing result; rank without window or time".to_owned();
+        return Err(JobError::Unsupported { operator: node.title.clone(), message });
+    }
     let keys = match &node.spec {
         OperatorSpec::WindowAggregate(spec) => vec![&spec.keys],
         OperatorSpec::GroupAggregate(spec) => vec![&spec.keys],
@@ -142,6 +151,9 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         OperatorSpec::IntervalJoin(spec) => vec![&spec.join.left_keys, &spec.join.right_keys],
         OperatorSpec::MatchRecognize(spec) => vec![&spec.keys],
         OperatorSpec::OverAggregate(spec) => vec![&spec.keys],
+        OperatorSpec::Rank(spec) => vec![&spec.keys],
+        OperatorSpec::FirstRow(spec) => vec![&spec.keys],
+        OperatorSpec::WindowRank(spec) => vec![&spec.rank.keys],
         _ => return Ok(()),
     };
     // State is addressed by the hash of the keys: rows must come to the shard that owns it.
@@ -368,6 +380,19 @@ impl Builder<'_> {
             }
             OperatorSpec::MatchRecognize(spec) => Box::new(MatchRecognize::new(place, &from.schema, spec)?),
             OperatorSpec::OverAggregate(spec) => Box::new(OverAggregate::new(place, &from.schema, spec)?),
+            OperatorSpec::Rank(spec) => {
+                let retract = from.changelog == ChangelogMode::Retract;
+                match (spec.order.is_empty(), spec.ranks, spec.numbered) {
+                    (true, ..) if !retract && !spec.later_first => {
+                        Box::new(FirstRows::new(place, &from.schema, spec)?)
+                    }
+                    (_, (1, 1), false) if !retract => Box::new(TopRow::new(place, &from.schema, spec)?),
+                    _ => Box::new(Rank::new(place, &from.schema, spec, retract)?),
+                }
+            }
+            OperatorSpec::FirstRow(spec) => Box::new(FirstRow::new(place, &from.schema, spec)?),
+            OperatorSpec::WindowRank(spec) => Box::new(WindowRank::new(place, &from.schema, spec)?),
+            OperatorSpec::Sort(spec) => Box::new(Sort::new(place, &from.schema, spec)?),
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;
                 Box::new(Sink::new(connector))

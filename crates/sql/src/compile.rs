@@ -207,7 +207,7 @@ impl File<'_> {
                 span: sqlparser::tokenizer::Span::new(name.at, name.at),
             })
             .collect::<Vec<_>>();
-        let bound = self.session.top_query(&create.query)?;
+        let bound = self.session.view_query(&create.query)?;
         if !columns.is_empty() && columns.len() != bound.columns.len() {
             let message = format!("{} column names for {} columns", columns.len(), bound.columns.len());
             return Err(Fault::new(create.name.at, message));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use highwater_stream::{
     AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, OverAggregateSpec,
-    OverCall, OverFrame, OverOrder, PlanNode, StreamPlan, Times, WindowShape, WindowSpec,
+    OverCall, OverFrame, OverOrder, PlanNode, RankSpec, SortKey, StreamPlan, Times, WindowShape, WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -104,6 +104,10 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         }
         OperatorSpec::MatchRecognize(spec) => match_text(node, spec, &name),
         OperatorSpec::OverAggregate(spec) => over_text(spec, &name),
+        OperatorSpec::Rank(_)
+        | OperatorSpec::FirstRow(_)
+        | OperatorSpec::WindowRank(_)
+        | OperatorSpec::Sort(_) => rank_text(&node.spec, &name),
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()
@@ -194,6 +198,47 @@ fn over_text(spec: &OverAggregateSpec, name: &dyn Fn(usize) -> String) -> String
     let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
     let calls: Vec<String> = spec.calls.iter().map(call).collect();
     format!("Over by [{}] order {} {frame} calls [{}]", keys.join(", "), name(order), calls.join(", "))
+}
+
+fn rank_text(spec: &OperatorSpec, name: &dyn Fn(usize) -> String) -> String {
+    let names = |indexes: &[usize]| indexes.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ");
+    let order = |keys: &[SortKey]| {
+        let text = |key: &SortKey| {
+            let direction = if key.descending { " desc" } else { "" };
+            // NULL is the smallest value: only the other place is said.
+            let nulls = match (key.descending, key.nulls_first) {
+                (false, false) => " nulls last",
+                (true, true) => " nulls first",
+                _ => "",
+            };
+            format!("{}{direction}{nulls}", name(key.column))
+        };
+        keys.iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    let rank = |rank: &RankSpec| {
+        let (first, last) = rank.ranks;
+        let later = if rank.later_first { " later first" } else { "" };
+        let numbered = if rank.numbered { " numbered" } else { "" };
+        format!(
+            "{first} to {last} by [{}] order [{}]{later}{numbered}",
+            names(&rank.keys),
+            order(&rank.order)
+        )
+    };
+    match spec {
+        OperatorSpec::Rank(spec) => format!("Rank {}", rank(spec)),
+        OperatorSpec::FirstRow(spec) => {
+            format!("FirstRow by [{}] time {}", names(&spec.keys), name(spec.time_column))
+        }
+        OperatorSpec::WindowRank(spec) => {
+            let zone = spec.zone.as_ref().map_or_else(String::new, |zone| format!(" zone {zone}"));
+            format!("WindowRank until {}{zone} {}", name(spec.window_end), rank(&spec.rank))
+        }
+        OperatorSpec::Sort(spec) => {
+            format!("Sort time {} order [{}]", name(spec.time_column), order(&spec.order))
+        }
+        _ => String::new(),
+    }
 }
 
 fn flink_type(field: &arrow::datatypes::Field) -> String {

@@ -4,6 +4,7 @@
 mod keys;
 mod match_recognize;
 mod over;
+mod rank;
 mod repeat;
 mod time_join;
 
@@ -161,6 +162,8 @@ impl Lowering {
             Node::TimeJoin(join) => self.prune_time_join(relation, join, needed),
             Node::MatchRecognize { .. } => self.prune_match(relation),
             Node::Over { input, over } => self.prune_over(relation, needed, input, over),
+            Node::Rank { input, rank } => self.prune_rank(relation, needed, input, rank),
+            Node::Sort { input, time, order } => self.prune_sort(relation, needed, (input, time, order)),
         }
     }
 
@@ -308,6 +311,8 @@ impl Lowering {
             Node::TimeJoin(join) => self.time_join(relation, join),
             Node::MatchRecognize { input, pattern } => self.match_recognize(relation, input, pattern),
             Node::Over { input, over } => self.over(relation, input, over),
+            Node::Rank { input, rank } => self.rank(relation, input, rank),
+            Node::Sort { input, time, order } => self.sort(relation, input, time, order),
             Node::GroupAggregate { input, keys, calls } => {
                 let from = self.relation(input);
                 let schema = self.schema(from);

@@ -9,6 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion_common::Column as ColumnName;
 use datafusion_expr::Expr;
 use highwater_stream::{AggregateFunction, JoinKind, OverFrame, WindowColumn, WindowShape, is_proctime};
+use sqlparser::tokenizer::Location;
 
 use crate::bind::match_recognize::Pattern;
 use crate::catalog::TableDefinition;
@@ -103,6 +104,17 @@ pub(crate) enum Node {
         keys: Vec<JoinKey>,
         residual: Option<Expr>,
     },
+    /// Its columns are those of `input`, then the rank if rows are numbered.
+    Rank {
+        input: Arc<Relation>,
+        rank: Rank,
+    },
+    /// Rows in the order of event time.
+    Sort {
+        input: Arc<Relation>,
+        time: String,
+        order: Vec<SortColumn>,
+    },
     TimeJoin(TimeJoin),
     /// Its columns are the pattern's keys, then its measures.
     MatchRecognize {
@@ -168,6 +180,39 @@ pub(crate) enum Times {
     Fixed(u32),
 }
 
+/// The first rows of each partition in an order.
+#[derive(Clone, Debug)]
+pub(crate) struct Rank {
+    pub(crate) keys: Vec<String>,
+    pub(crate) order: Vec<SortColumn>,
+    /// The first and the last rank, inclusive. None: it is not known yet which are wanted.
+    pub(crate) ranks: Option<(u64, u64)>,
+    /// Of equal rows, the later one stands first.
+    pub(crate) later_first: bool,
+    pub(crate) when: RankWhen,
+    /// Where it stands in the text.
+    pub(crate) at: Location,
+}
+
+/// When the rows of a rank come out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RankWhen {
+    /// At once, as a changelog.
+    Always,
+    /// The one row of each partition when the watermark reaches its time.
+    AtItsTime,
+    /// When the window is over whose end is this column of the input, in this zone's wall clock.
+    WindowOver { end: String, zone: Option<String> },
+}
+
+/// `ORDER BY column`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SortColumn {
+    pub(crate) name: String,
+    pub(crate) descending: bool,
+    pub(crate) nulls_first: bool,
+}
+
 /// Two columns that must be equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinKey {
@@ -231,6 +276,8 @@ impl Relation {
             | Node::WindowTable { input, .. }
             | Node::WindowAggregate { input, .. }
             | Node::GroupAggregate { input, .. }
+            | Node::Rank { input, .. }
+            | Node::Sort { input, .. }
             | Node::MatchRecognize { input, .. }
             | Node::Over { input, .. } => vec![input],
             Node::Join { left, right, .. } | Node::TimeJoin(TimeJoin { left, right, .. }) => {

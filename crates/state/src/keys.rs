@@ -38,6 +38,11 @@ pub struct EncodedKeys {
 }
 
 impl EncodedKeys {
+    /// Keys that stand one after the other in `bytes`, and where each ends.
+    pub(crate) fn from_parts(bytes: Vec<u8>, ends: Vec<usize>) -> Self {
+        Self { bytes, ends }
+    }
+
     /// How many keys.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -32,9 +32,10 @@ pub use pattern::{
     AfterMatch, MatchCondition, MatchOrder, MatchRow, MatchSpec, MatchValue, PatternVariable, VARIABLES_MAX,
 };
 pub use plan::{
-    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, GroupAggregateSpec, IntervalJoinSpec,
-    JoinKind, JoinSpec, NodeId, OperatorSpec, OverAggregateSpec, OverCall, OverFrame, OverOrder, PlanNode,
-    RepeatSpec, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, Times,
-    UnnestSpec, WindowAggregateSpec, WindowColumn, WindowShape, WindowSpec,
+    AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, FirstRowSpec, GroupAggregateSpec,
+    IntervalJoinSpec, JoinKind, JoinSpec, NodeId, OperatorSpec, OverAggregateSpec, OverCall, OverFrame,
+    OverOrder, PlanNode, RankSpec, RepeatSpec, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SortKey,
+    SortSpec, SourceSpec, StreamPlan, Times, UnnestSpec, WindowAggregateSpec, WindowColumn, WindowRankSpec,
+    WindowShape, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

@@ -106,6 +106,17 @@ pub enum OperatorSpec {
     MatchRecognize(MatchSpec),
     /// Adds to each row what the rows before it in its partition aggregate to.
     OverAggregate(OverAggregateSpec),
+    /// Keeps the first rows of each partition in an order for ever; emits a changelog, or inserts only if
+    /// it takes the rows as they come.
+    Rank(RankSpec),
+    /// Keeps per key the first row in event time; emits it once, when the watermark reaches its time.
+    FirstRow(FirstRowSpec),
+    /// Keeps the first rows of each partition of a window; emits them once the window is over, and drops
+    /// rows whose window is over.
+    WindowRank(WindowRankSpec),
+    /// Emits rows in the order of event time as the watermark passes them; drops rows that come too late
+    /// for their place.
+    Sort(SortSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }
@@ -378,6 +389,62 @@ pub enum OverCall {
         /// The result where there is no such row: a literal of the column's type. None: NULL.
         default: Option<Expr>,
     },
+}
+
+/// A bounded `ROW_NUMBER()`, `LIMIT`, or the last row per key. The node's schema is: the input's columns,
+/// then the rank (`BIGINT`) if it is numbered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankSpec {
+    /// Partition columns in the input's schema; none: one partition.
+    pub keys: Vec<usize>,
+    /// The order within a partition; none: that of arrival.
+    pub order: Vec<SortKey>,
+    /// Of rows that are equal in the order, the one that came later stands first (else last).
+    pub later_first: bool,
+    /// The first and the last rank that are kept, both inclusive, from 1.
+    pub ranks: (u64, u64),
+    /// Whether rows carry their rank.
+    pub numbered: bool,
+}
+
+/// `ORDER BY column`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SortKey {
+    /// In the input's schema.
+    pub column: usize,
+    /// The greatest first.
+    pub descending: bool,
+    /// NULL before all values (else behind them).
+    pub nulls_first: bool,
+}
+
+/// The first row per key in event time. The node's schema is the input's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstRowSpec {
+    /// Key columns in the input's schema; none: one row in all.
+    pub keys: Vec<usize>,
+    /// The time attribute in the input's schema.
+    pub time_column: usize,
+}
+
+/// A [`RankSpec`] per window; its keys are without the window's own columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowRankSpec {
+    /// Which rows.
+    pub rank: RankSpec,
+    /// `window_end` in the input's schema.
+    pub window_end: usize,
+    /// For windows over `TIMESTAMP_LTZ`: the zone whose wall clock `window_end` shows.
+    pub zone: Option<String>,
+}
+
+/// `ORDER BY time attribute, ...`. The node's schema is the input's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SortSpec {
+    /// The time attribute in the input's schema.
+    pub time_column: usize,
+    /// The order of rows of equal time; behind that, of arrival.
+    pub order: Vec<SortKey>,
 }
 
 /// One aggregate call over columns of the input.

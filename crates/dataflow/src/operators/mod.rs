@@ -1,35 +1,48 @@
 //! The operators, one file each.
 
 mod calc;
+mod first_row;
+mod first_rows;
 mod group_aggregate;
 mod interval_join;
 mod join;
 mod joined_rows;
 mod match_recognize;
+mod ordered_rows;
 mod over_aggregate;
+mod rank;
 mod repeat;
 mod session_aggregate;
 mod session_table;
 mod sessions;
 mod sink;
+mod sort;
+mod top_row;
 mod union;
 mod unnest;
 mod window_aggregate;
+mod window_rank;
 mod window_table;
 
 pub(crate) use calc::Calc;
+pub(crate) use first_row::FirstRow;
+pub(crate) use first_rows::FirstRows;
 pub(crate) use group_aggregate::GroupAggregate;
 pub(crate) use interval_join::IntervalJoin;
 pub(crate) use join::Join;
 pub(crate) use match_recognize::MatchRecognize;
 pub(crate) use over_aggregate::OverAggregate;
+pub(crate) use rank::Rank;
 pub(crate) use repeat::Repeat;
 pub(crate) use session_aggregate::SessionAggregate;
 pub(crate) use session_table::SessionTable;
 pub(crate) use sink::Sink;
+pub(crate) use sort::Sort;
+pub(crate) use top_row::TopRow;
 pub(crate) use union::Union;
 pub(crate) use unnest::Unnest;
 pub(crate) use window_aggregate::WindowAggregate;
+pub(crate) use window_rank::WindowRank;
 pub(crate) use window_table::WindowTable;
 
 use std::sync::Arc;

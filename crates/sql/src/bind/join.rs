@@ -10,7 +10,7 @@ use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectNam
 use sqlparser::tokenizer::Location;
 
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, time_join};
+use super::{Ctes, Session, rank, time_join};
 use crate::error::{Bound, Fault};
 use crate::functions::compare::{binary, case, compare};
 use crate::functions::{Typed, is_fallible};
@@ -428,8 +428,9 @@ fn filtered(relation: &Arc<Relation>, conditions: Vec<Expr>, at: Location) -> Bo
         Parts::of(relation).filter(|parts| parts.kind == JoinKind::Inner)
     else {
         refuse_time_above(relation, &conditions, at)?;
+        let (relation, conditions) = rank::bounded(relation, conditions, at)?;
         let all = conditions.into_iter().reduce(|a, b| binary(a, Operator::And, b));
-        return Ok(all.map_or_else(|| Arc::clone(relation), |all| Relation::filtered(relation, all)));
+        return Ok(all.map_or_else(|| Arc::clone(&relation), |all| Relation::filtered(&relation, all)));
     };
     let (mut of_left, mut of_right, mut of_both, mut above) = (vec![], vec![], vec![], vec![]);
     for condition in conditions {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highwater_stream::{JoinKind, carries_changes, is_proctime};
 use sqlparser::ast::{
-    Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
+    Distinct, Expr as Syntax, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, Values,
 };
 use sqlparser::tokenizer::Location;
@@ -13,8 +13,8 @@ use super::aggregate::{Grouping, bind_key, contains_aggregate};
 use super::expression::{ExprBinder, Scope};
 use super::over::Overs;
 use super::{
-    Ctes, Session, View, clock, group_window, grouping_sets, join, match_recognize, subquery, table, unnest,
-    window,
+    Ctes, Session, View, clock, group_window, grouping_sets, join, match_recognize, rank, sort, subquery,
+    table, unnest, window,
 };
 use crate::catalog::{ColumnKind, Usage, check_options};
 use crate::error::{Bound, Fault, nearest};
@@ -28,12 +28,24 @@ const DEPTH_MAX: usize = 32;
 impl Session<'_> {
     /// Binds a query that stands in a file.
     pub(crate) fn top_query(&self, query: &Query) -> Bound<Arc<Relation>> {
-        let relation = self.query(&Ctes::new(), query)?;
+        let relation = self.view_query(query)?;
+        rank::settle(&relation)?;
+        Ok(relation)
+    }
+
+    /// Binds the query of a view: what it leaves open is settled where it is used.
+    pub(crate) fn view_query(&self, query: &Query) -> Bound<Arc<Relation>> {
+        let relation = self.query_at(&Ctes::new(), query, Level::Top)?;
         clock::check(&relation, query.span().start)?;
         Ok(relation)
     }
 
+    /// Binds a subquery.
     pub(crate) fn query(&self, ctes: &Ctes, query: &Query) -> Bound<Arc<Relation>> {
+        self.query_at(ctes, query, Level::Within)
+    }
+
+    fn query_at(&self, ctes: &Ctes, query: &Query, level: Level) -> Bound<Arc<Relation>> {
         let at = query.span().start;
         let mut ctes = ctes.clone();
         if let Some(with) = &query.with {
@@ -47,29 +59,28 @@ impl Session<'_> {
                 ctes.insert(cte.alias.name.value.clone(), relation);
             }
         }
-        if let Some(order) = &query.order_by {
-            return Err(Fault::unsupported(order.span().start, "ORDER BY")
-                .or_at(at)
-                .hint("a stream has no last row to sort"));
-        }
-        if let Some(limit) = &query.limit_clause {
-            return Err(Fault::unsupported(limit.span().start, "LIMIT").or_at(at).hint("filter with WHERE"));
-        }
-        let rest = query.fetch.is_some()
-            || !query.locks.is_empty()
+        let rest = !query.locks.is_empty()
             || query.for_clause.is_some()
             || query.settings.is_some()
             || query.format_clause.is_some()
             || !query.pipe_operators.is_empty();
         if rest {
-            return Err(Fault::unsupported(at, "FETCH, FOR or another clause behind the query"));
+            return Err(Fault::unsupported(at, "FOR or another clause behind the query"));
         }
-        self.set_expr(&ctes, &query.body, at)
+        let sorting = sort::Sorting::of(query, level, at)?;
+        let relation = match query.body.as_ref() {
+            SetExpr::Select(select) if select.distinct.is_none() => {
+                self.select(&ctes, select, &sorting.order).map_err(|fault| fault.or_at(at))?
+            }
+            SetExpr::Query(inner) if sorting.is_none() => self.query_at(&ctes, inner, level)?,
+            body => sort::with_keys(&self.set_expr(&ctes, body, at)?, &sorting.order, self.zone)?,
+        };
+        sorting.apply(&relation, at)
     }
 
     fn set_expr(&self, ctes: &Ctes, body: &SetExpr, at: Location) -> Bound<Arc<Relation>> {
         match body {
-            SetExpr::Select(select) => self.select(ctes, select).map_err(|fault| fault.or_at(at)),
+            SetExpr::Select(select) => self.select(ctes, select, &[]).map_err(|fault| fault.or_at(at)),
             SetExpr::Query(query) => self.query(ctes, query),
             SetExpr::Values(values) => self.values(values, at),
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
@@ -102,24 +113,27 @@ impl Session<'_> {
         }
     }
 
-    fn select(&self, ctes: &Ctes, select: &Select) -> Bound<Arc<Relation>> {
+    /// The columns of SELECT, then those of `order`.
+    fn select(&self, ctes: &Ctes, select: &Select, order: &[OrderByExpr]) -> Bound<Arc<Relation>> {
         let at = select.select_token.0.span.start;
         let mut scope = self.from(ctes, select, at)?;
         if let Some(condition) = &select.selection {
             scope = self.restricted(ctes, scope, condition, at)?.0;
         }
-        self.projected(ctes, scope, select, at)
+        self.projected(ctes, scope, (select, order), at)
     }
 
-    /// What of a query stands above FROM and WHERE.
+    /// What of a query stands above FROM and WHERE, then the columns of `order`.
     pub(super) fn projected(
         &self,
         ctes: &Ctes,
         scope: Scope,
-        select: &Select,
+        (select, order): (&Select, &[OrderByExpr]),
         at: Location,
     ) -> Bound<Arc<Relation>> {
-        let items = self.expand(&scope, &select.projection, at)?;
+        let mut items = self.expand(&scope, &select.projection, at)?;
+        sort::append(&mut items, order)?;
+        let row_number = rank::take(&mut items)?;
         let grouping = self.group_keys(&scope, &select.group_by, at)?;
         let projected = if is_aggregated(select) {
             let above = items.iter().filter_map(Item::syntax).chain(&select.having);
@@ -134,6 +148,10 @@ impl Session<'_> {
                 columns.push(self.output(&mut binder, item)?);
             }
             Relation::calc(&overs.build(&scope.relation)?, None, columns)
+        };
+        let projected = match row_number {
+            None => projected,
+            Some(row_number) => row_number.number(&projected)?,
         };
         match &select.distinct {
             None | Some(Distinct::All) => Ok(projected),
@@ -390,7 +408,7 @@ impl Session<'_> {
         }
         self.view_depth.set(depth + 1);
         let relation =
-            self.top_query(&view.query).and_then(|relation| renamed(&relation, &view.columns, name.at));
+            self.view_query(&view.query).and_then(|relation| renamed(&relation, &view.columns, name.at));
         self.view_depth.set(depth);
         relation
     }
@@ -403,6 +421,15 @@ impl Session<'_> {
             None => fault.hint("CREATE TABLE it first; tables of a file are private to its pipeline"),
         }
     }
+}
+
+/// Where a query stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// In the file, or as a view.
+    Top,
+    /// In another query.
+    Within,
 }
 
 /// An item of SELECT.

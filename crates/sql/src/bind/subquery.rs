@@ -279,7 +279,7 @@ impl Session<'_> {
                 (true, None) => Shape::One,
                 (true, Some(_)) => Shape::OneAtMost,
             };
-            return Ok(Subquery::all_of(self.projected(ctes, scope, select, at)?, shape));
+            return Ok(Subquery::all_of(self.projected(ctes, scope, (select, &[]), at)?, shape));
         }
         if query::is_aggregated(select) {
             self.correlated_aggregate(&scope, select, conditions, at)

@@ -176,6 +176,7 @@ pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound
             }
         }
     }
+    super::rank::refuse_time(&input, at)?;
     let time = &input.columns[index];
     let zone = zone_of(session.zone, &time.ty);
     let (time, processing_time) = (time.name.clone(), time.proctime);
@@ -189,10 +190,11 @@ pub(super) fn zone_of(zone: chrono_tz::Tz, ty: &SqlType) -> Option<String> {
 }
 
 fn table(input: &Arc<Relation>, index: usize, window: Window) -> Arc<Relation> {
+    // As Flink: the time attribute stays one, beside that of the window.
     let mut columns: Vec<Column> = input
         .columns
         .iter()
-        .map(|column| Column { rowtime: false, proctime: false, window: None, ..column.clone() })
+        .map(|column| Column { proctime: false, window: None, ..column.clone() })
         .collect();
     let (local, processing_time) = (window.zone.is_some(), window.processing_time);
     for (part, name) in [
