@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use datafusion_common::ScalarValue;
 use datafusion_expr::{BinaryExpr, Expr, Operator};
-use highwater_stream::{WindowColumn, WindowShape};
+use highwater_stream::{AggregateFunction, OverFrame, WindowColumn, WindowShape};
 use sqlparser::ast::{Expr as Syntax, OrderByExpr, Spanned, WindowType};
 use sqlparser::tokenizer::Location;
 
 use super::query::Item;
 use crate::error::{Bound, Fault};
 use crate::functions::{integer_literal, literal};
-use crate::relation::{Column, Node, Rank, RankWhen, Relation, SortColumn, WindowRole, column_name, named};
+use crate::relation::{
+    Aggregate, Column, Node, OverFunction, OverWindow, Rank, RankWhen, Relation, SortColumn, WindowRole,
+    column_name, named,
+};
 use crate::types::SqlType;
 
 const FORM: &str = "SELECT .. FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS rn FROM t) \
@@ -131,20 +134,22 @@ impl RowNumber {
         check_order(input, &order, self.at)?;
         let mut columns = input.columns.clone();
         columns.push(Column::plain(RANK, SqlType::BigInt));
-        let rank = Rank {
-            keys: keys.to_vec(),
-            order,
-            ranks: None,
-            later_first: false,
-            when: RankWhen::Always,
-            at: self.at,
+        let keys = keys.to_vec();
+        let ranked = match by_event_time(input, &order) {
+            // It has a meaning also without a bound.
+            Some(order) => {
+                columns.iter_mut().for_each(|column| column.window = None);
+                let node = Node::Over { input: Arc::clone(input), over: count_rows(keys, order) };
+                Relation { columns, updating: false, keys: input.keys.clone(), node }
+            }
+            None => {
+                let (ranks, when, at) = (None, RankWhen::Always, self.at);
+                let rank = Rank { keys, order, ranks, later_first: false, when, at };
+                let node = Node::Rank { input: Arc::clone(input), rank };
+                Relation { columns, updating: true, keys: input.keys.clone(), node }
+            }
         };
-        let ranked = Arc::new(Relation {
-            columns,
-            updating: true,
-            keys: input.keys.clone(),
-            node: Node::Rank { input: Arc::clone(input), rank },
-        });
+        let ranked = Arc::new(ranked);
         let column = |name: &str, ty: &SqlType| (named(name), ty.clone());
         let mut shown: Vec<_> =
             input.columns[..shown].iter().map(|from| column(&from.name, &from.ty)).collect();
@@ -152,6 +157,29 @@ impl RowNumber {
         let columns = self.names.into_iter().zip(shown).map(|(name, (expr, ty))| (name, expr, ty));
         Ok(Relation::calc(&ranked, None, columns.collect()))
     }
+}
+
+/// The event time that rows which are only added are ordered by, ascending.
+fn by_event_time(input: &Relation, order: &[SortColumn]) -> Option<String> {
+    match order {
+        [by] if !by.descending && !input.updating => {
+            let index = input.index(&by.name)?;
+            input.columns[index].rowtime.then(|| by.name.clone())
+        }
+        _ => None,
+    }
+}
+
+/// `ROW_NUMBER()` in the order of event time.
+fn count_rows(keys: Vec<String>, order: String) -> OverWindow {
+    let count = Aggregate {
+        function: AggregateFunction::CountStar,
+        argument: None,
+        distinct: false,
+        filter: None,
+        output: SqlType::BigInt,
+    };
+    OverWindow { keys, order, frame: OverFrame::Rows, calls: vec![OverFunction::Aggregate(count)] }
 }
 
 /// The first column that is computed as the column at `index`.
@@ -221,13 +249,16 @@ pub(super) fn bounded(
         }
     }
     let ranks = bounds.ranks(at)?;
-    Ok((with_ranks(relation, ranks)?, others))
+    Ok((with_ranks(relation, ranks, at)?, others))
 }
 
 /// What columns the row numbers are whose bounds are not known yet.
 fn numbers(relation: &Relation) -> Vec<String> {
     match &relation.node {
         Node::Rank { rank: Rank { ranks: None, .. }, .. } => vec![RANK.to_owned()],
+        Node::Over { .. } if relation.columns.last().is_some_and(|last| last.name == RANK) => {
+            vec![RANK.to_owned()]
+        }
         Node::Calc { input, columns, .. } => {
             let below = numbers(input);
             let is = |expr: &Expr| column_name(expr).is_some_and(|name| below.iter().any(|n| n == name));
@@ -285,33 +316,47 @@ impl Bounds {
 }
 
 /// The relation with its row number bounded to `ranks`.
-fn with_ranks(relation: &Arc<Relation>, ranks: (u64, u64)) -> Bound<Arc<Relation>> {
+fn with_ranks(relation: &Arc<Relation>, ranks: (u64, u64), at: Location) -> Bound<Arc<Relation>> {
     match &relation.node {
         Node::Calc { input, filter, columns } => {
-            let input = with_ranks(input, ranks)?;
+            let input = with_ranks(input, ranks, at)?;
             let outputs = relation.columns.iter().zip(columns);
             let outputs =
                 outputs.map(|(column, expr)| (column.name.clone(), expr.clone(), column.ty.clone()));
             Ok(Relation::calc(&input, filter.clone(), outputs.collect()))
         }
-        Node::Rank { input, rank } => {
-            let rank = Rank { ranks: Some(ranks), ..rank.clone() };
-            if ranks.0 < ranks.1 {
-                return ranked(input, rank, true);
-            }
-            // There is one number: rows need not carry it.
-            let at_place = ranked(input, rank, false)?;
-            let mut columns: Vec<_> = at_place
-                .columns
-                .iter()
-                .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
-                .collect();
-            let number = ScalarValue::Int64(i64::try_from(ranks.0).ok());
-            columns.push((RANK.to_owned(), literal(number), SqlType::BigInt));
-            Ok(Relation::calc(&at_place, None, columns))
+        Node::Rank { input, rank } => with_number(input, Rank { ranks: Some(ranks), ..rank.clone() }, ranks),
+        Node::Over { input, over } => {
+            let order = SortColumn { name: over.order.clone(), descending: false, nulls_first: true };
+            let rank = Rank {
+                keys: over.keys.clone(),
+                order: vec![order],
+                ranks: Some(ranks),
+                later_first: false,
+                when: RankWhen::Always,
+                at,
+            };
+            with_number(input, rank, ranks)
         }
         _ => Ok(Arc::clone(relation)),
     }
+}
+
+/// The ranked rows with their rank.
+fn with_number(input: &Arc<Relation>, rank: Rank, ranks: (u64, u64)) -> Bound<Arc<Relation>> {
+    if ranks.0 < ranks.1 {
+        return ranked(input, rank, true);
+    }
+    // There is one number: rows need not carry it.
+    let at_place = ranked(input, rank, false)?;
+    let mut columns: Vec<_> = at_place
+        .columns
+        .iter()
+        .map(|column| (column.name.clone(), named(&column.name), column.ty.clone()))
+        .collect();
+    let number = ScalarValue::Int64(i64::try_from(ranks.0).ok());
+    columns.push((RANK.to_owned(), literal(number), SqlType::BigInt));
+    Ok(Relation::calc(&at_place, None, columns))
 }
 
 /// The rows of `input` at `rank.ranks`. Flink's choice of what that means: by window, by event time, or
