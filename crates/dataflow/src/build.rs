@@ -162,12 +162,7 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         return wrong("its input is not spread by its keys");
     }
     let retracts = plan.nodes[node.inputs[0].from].changelog == ChangelogMode::Retract;
-    let session = match &node.spec {
-        OperatorSpec::SessionTable(_) => true,
-        OperatorSpec::WindowAggregate(spec) => spec.window.shape == WindowShape::Session,
-        _ => false,
-    };
-    if session && retracts {
+    if matches!(node.spec, OperatorSpec::SessionTable(_)) && retracts {
         let message = "a session cannot read a changing result".to_owned();
         return Err(JobError::Unsupported { operator: node.title.clone(), message });
     }
@@ -360,7 +355,8 @@ impl Builder<'_> {
             OperatorSpec::WindowTable(spec) => Box::new(WindowTable::new(place, spec)?),
             OperatorSpec::SessionTable(spec) => Box::new(SessionTable::new(place, &from.schema, spec)?),
             OperatorSpec::WindowAggregate(spec) if spec.window.shape == WindowShape::Session => {
-                Box::new(SessionAggregate::new(place, &from.schema, spec)?)
+                let retract = from.changelog == ChangelogMode::Retract;
+                Box::new(SessionAggregate::new(place, &from.schema, spec, retract)?)
             }
             OperatorSpec::WindowAggregate(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;

@@ -37,7 +37,7 @@ impl Windows {
     pub(crate) fn new(spec: &WindowSpec) -> Result<Self, String> {
         let size_ms = spec.size_ms;
         let step_ms = match spec.shape {
-            WindowShape::Hop { slide_ms } => slide_ms,
+            WindowShape::Hop { slide_ms, .. } => slide_ms,
             WindowShape::Cumulate { step_ms } => step_ms,
             WindowShape::Tumble | WindowShape::Session | WindowShape::Attached => size_ms,
         };
@@ -81,7 +81,7 @@ impl Windows {
     /// The first window that has the slice that ends at `slice`.
     pub(crate) fn first_with(&self, slice: i64) -> i64 {
         match self.shape {
-            WindowShape::Hop { slide_ms } => {
+            WindowShape::Hop { slide_ms, .. } => {
                 let grid = self.offset_ms.saturating_add(self.size_ms);
                 slice.saturating_add(grid.saturating_sub(slice).rem_euclid(slide_ms))
             }
@@ -92,7 +92,7 @@ impl Windows {
     /// The last window that has the slice that ends at `slice`; below [`Windows::first_with`] if none has.
     pub(crate) fn last_with(&self, slice: i64) -> i64 {
         match self.shape {
-            WindowShape::Hop { slide_ms } => {
+            WindowShape::Hop { slide_ms, .. } => {
                 let slice_start = slice.saturating_sub(self.slice_ms);
                 let into = slice_start.saturating_sub(self.offset_ms).rem_euclid(slide_ms);
                 slice_start.saturating_sub(into).saturating_add(self.size_ms)

@@ -254,7 +254,7 @@ fn window_text(window: &WindowSpec, name: &dyn Fn(usize) -> String) -> String {
     let time = name(*time_column);
     let mut text = match shape {
         WindowShape::Tumble => format!("tumble {time} {size_ms} ms"),
-        WindowShape::Hop { slide_ms } => format!("hop {time} {size_ms} ms each {slide_ms} ms"),
+        WindowShape::Hop { slide_ms, .. } => format!("hop {time} {size_ms} ms each {slide_ms} ms"),
         WindowShape::Cumulate { step_ms } => format!("cumulate {time} {size_ms} ms by {step_ms} ms"),
         WindowShape::Session => format!("session {time} gap {size_ms} ms"),
         WindowShape::Attached => format!("attached {time}"),

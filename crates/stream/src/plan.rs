@@ -210,6 +210,8 @@ pub enum WindowShape {
     Hop {
         /// From one start to the next, above 0.
         slide_ms: i64,
+        /// What is merged of a window's parts comes in order of time; else the latest part comes first.
+        in_order: bool,
     },
     /// `[start, start + step_ms)`, `[start, start + 2 * step_ms)`, .. `[start, start + size_ms)`.
     Cumulate {

@@ -18,7 +18,8 @@ use crate::windows::Windows;
 /// Aggregates the rows of each key whose times are at most a gap apart; says a session's results once the
 /// watermark passes its last ms. Drops a row that is in no open session and whose own would be over.
 ///
-/// State per session: start and end (i64 each), then the aggregates' states.
+/// State per session: start and end (i64 each); if rows may also go, how many there are (i64); the aggregates'
+/// states.
 pub(crate) struct SessionAggregate {
     place: Place,
     spec: WindowAggregateSpec,
@@ -26,6 +27,10 @@ pub(crate) struct SessionAggregate {
     codec: KeyCodec,
     sessions: Sessions,
     aggregates: Aggregates,
+    /// Rows may also go.
+    retract: bool,
+    /// Per slot: rows there now. Only kept when rows may also go.
+    rows: Vec<i64>,
     /// In processing time: the last ms that has passed.
     watermark: EventTime,
     /// The watermark was passed on.
@@ -47,6 +52,7 @@ impl SessionAggregate {
         place: &Place,
         input: &SchemaRef,
         spec: &WindowAggregateSpec,
+        retract: bool,
     ) -> Result<Self, JobError> {
         let unsupported = |message| JobError::Unsupported { operator: place.title.clone(), message };
         let fields = spec.keys.len() + spec.calls.len() + spec.window_columns.len();
@@ -58,7 +64,9 @@ impl SessionAggregate {
             windows: Windows::new(&spec.window).map_err(unsupported)?,
             codec: KeyCodec::new(types).map_err(|e| unsupported(e.to_string()))?,
             sessions: Sessions::default(),
-            aggregates: Aggregates::new(&spec.calls, input, false, &place.title)?,
+            aggregates: Aggregates::new(&spec.calls, input, retract, &place.title)?,
+            retract,
+            rows: Vec::new(),
             watermark: WATERMARK_NONE,
             said: true,
             work: None,
@@ -91,10 +99,9 @@ impl SessionAggregate {
             match slot {
                 Some(slot) => {
                     self.sessions.state.touch(slot);
-                    self.aggregates.grow(self.sessions.state.slots());
+                    self.grow();
                     for other in absorbed.drain(..) {
-                        self.aggregates.merge(slot, other);
-                        self.aggregates.clear(other);
+                        self.merge(slot, other);
                     }
                     slots.push(slot);
                 }
@@ -121,7 +128,37 @@ impl SessionAggregate {
         if slots.is_empty() {
             return Ok(());
         }
-        self.aggregates.update(&batch.rows.slice(from, slots.len()), slots, None)
+        let kinds = batch.kinds.as_ref().map(|kinds| &kinds[from..from + slots.len()]);
+        let weights: Option<Vec<i8>> =
+            kinds.map(|kinds| kinds.iter().map(|kind| kind.weight() as i8).collect());
+        if self.retract {
+            for (row, slot) in slots.iter().enumerate() {
+                self.rows[*slot as usize] += weights.as_ref().map_or(1, |weights| i64::from(weights[row]));
+            }
+        }
+        self.aggregates.update(&batch.rows.slice(from, slots.len()), slots, weights.as_deref())
+    }
+
+    fn grow(&mut self) {
+        self.aggregates.grow(self.sessions.state.slots());
+        if self.retract {
+            self.rows.resize(self.sessions.state.slots().max(self.rows.len()), 0);
+        }
+    }
+
+    fn merge(&mut self, into: Slot, from: Slot) {
+        self.aggregates.merge(into, from);
+        if self.retract {
+            self.rows[into as usize] += self.rows[from as usize];
+        }
+        self.clear(from);
+    }
+
+    fn clear(&mut self, slot: Slot) {
+        self.aggregates.clear(slot);
+        if self.retract {
+            self.rows[slot as usize] = 0;
+        }
     }
 
     fn next_close(&self) -> EventTime {
@@ -139,9 +176,12 @@ impl SessionAggregate {
         if over.is_empty() {
             return Ok(false);
         }
-        out.batch(ChangeBatch::inserts(self.results(&over)?));
+        // A session whose rows all went gives no result.
+        let left = |slot: &&Slot| !self.retract || self.rows[**slot as usize] != 0;
+        let left: Vec<Slot> = over.iter().filter(left).copied().collect();
+        out.batch(ChangeBatch::inserts(self.results(&left)?));
         for slot in over {
-            self.aggregates.clear(slot);
+            self.clear(slot);
             let hash = hash_bytes(&self.sessions.state.key(slot)[8..]);
             self.sessions.remove(hash, slot);
         }
@@ -233,15 +273,20 @@ impl Operator for SessionAggregate {
     }
 
     fn snapshot(&mut self, full: bool) -> Option<OperatorSnapshot> {
-        let aggregates = &self.aggregates;
-        let sections = self.sessions.snapshot(full, |slot, out| aggregates.write(slot, out));
+        let (aggregates, rows, retract) = (&self.aggregates, &self.rows, self.retract);
+        let sections = self.sessions.snapshot(full, |slot, out| {
+            if retract {
+                out.extend_from_slice(&rows[slot as usize].to_le_bytes());
+            }
+            aggregates.write(slot, out);
+        });
         Some(self.place.snapshot(full, self.watermark, sections))
     }
 
     fn restore(&mut self, restored: &RestoredState) -> Result<(), JobError> {
-        let Place { uid, shard, shards, .. } = &self.place;
+        let Place { uid, shard, shards, .. } = self.place.clone();
         let failed = |error| JobError::State { operator: uid.clone(), error };
-        for (group, key, value) in restored.entries(uid, *shard, *shards) {
+        for (group, key, value) in restored.entries(&uid, shard, shards) {
             if key.len() < 8 {
                 return Err(failed(StateError::Corrupt("a key without its session".to_owned())));
             }
@@ -249,14 +294,20 @@ impl Operator for SessionAggregate {
             let start = i64::from_le_bytes(cursor.array().map_err(failed)?);
             let end = i64::from_le_bytes(cursor.array().map_err(failed)?);
             let slot = self.sessions.restore(hash_bytes(&key[8..]), group, key, start, end);
-            self.aggregates.grow(self.sessions.state.slots());
+            self.grow();
+            if self.retract {
+                self.rows[slot as usize] = i64::from_le_bytes(cursor.array().map_err(failed)?);
+            }
             self.aggregates.read(slot, &mut cursor).map_err(failed)?;
         }
-        self.watermark = restored.watermark(uid);
+        self.watermark = restored.watermark(&uid);
         Ok(())
     }
 
     fn held(&self) -> (usize, usize) {
-        (self.sessions.bytes() + self.aggregates.bytes(), self.sessions.state.len())
+        (
+            self.sessions.bytes() + self.aggregates.bytes() + self.rows.capacity() * 8,
+            self.sessions.state.len(),
+        )
     }
 }

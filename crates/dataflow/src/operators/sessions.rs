@@ -36,6 +36,18 @@ pub(super) struct Session {
     timer: i64,
 }
 
+impl Session {
+    /// Which of two sessions takes the other in shows in the order of arrays. Flink's is that of a Java `HashSet`
+    /// of their windows; of equal places the later window was put in first.
+    fn merge_order(&self) -> (u32, std::cmp::Reverse<i64>) {
+        let mut hash = self.start.wrapping_add(self.end) as u64;
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let hash = (hash ^ (hash >> 31)) as u32;
+        ((hash ^ (hash >> 16)) & 15, std::cmp::Reverse(self.start))
+    }
+}
+
 impl Sessions {
     /// Takes the window `[start, end)` of a row in. None: it touches no open session and is late. Sessions that
     /// become one with another are put into `absorbed`: their slots are free.
@@ -82,20 +94,19 @@ impl Sessions {
             return Some(slot);
         };
         for slot in &mut found {
-            if sessions[*slot as usize].start < sessions[kept as usize].start {
+            if sessions[*slot as usize].merge_order() < sessions[kept as usize].merge_order() {
                 std::mem::swap(slot, &mut kept);
             }
         }
-        found.sort_unstable_by_key(|slot| sessions[*slot as usize].start);
         let whole = &mut sessions[kept as usize];
         (whole.start, whole.end) = (whole.start.min(start), whole.end.max(end));
         if !found.is_empty() {
             of_key.slots.retain(|slot| !found.contains(slot));
             for slot in found {
-                let Session { end, timer, .. } = self.sessions[slot as usize];
+                let Session { start, end, timer } = self.sessions[slot as usize];
                 self.timers.remove(&(timer, slot));
                 let whole = &mut self.sessions[kept as usize];
-                whole.end = whole.end.max(end);
+                (whole.start, whole.end) = (whole.start.min(start), whole.end.max(end));
                 self.state.remove(slot);
                 absorbed.push(slot);
             }

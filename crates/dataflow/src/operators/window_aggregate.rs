@@ -271,7 +271,7 @@ impl WindowAggregate {
     /// Drops rows that are in no window.
     fn drop_gaps(&self, batch: ChangeBatch, slices: Vec<i64>) -> Result<(ChangeBatch, Vec<i64>), JobError> {
         match self.spec.window.shape {
-            WindowShape::Hop { slide_ms } if slide_ms > self.spec.window.size_ms => {}
+            WindowShape::Hop { slide_ms, .. } if slide_ms > self.spec.window.size_ms => {}
             _ => return Ok((batch, slices)),
         }
         let windows = &self.windows;
@@ -317,8 +317,10 @@ impl WindowAggregate {
 
     fn begin_hop(&mut self, end: i64) -> Firing {
         let first = self.windows.first_slice(end);
-        // The latest first, as Flink merges them: the order shows in arrays.
-        let slices: Vec<i64> = self.open.range(first..=end).rev().map(|(slice, _)| *slice).collect();
+        let mut slices: Vec<i64> = self.open.range(first..=end).map(|(slice, _)| *slice).collect();
+        if !matches!(self.spec.window.shape, WindowShape::Hop { in_order: true, .. }) {
+            slices.reverse();
+        }
         if let [slice] = slices.as_slice() {
             let slots = self.open.get(slice).cloned().unwrap_or_default();
             return Firing { end, slots, at: 0, then: Then::Keep };

@@ -450,7 +450,9 @@ impl Grouping {
         };
         let (mut window_keys, mut keys): (Vec<&Key>, Vec<&Key>) =
             self.keys.iter().partition(|key| role(key).is_some());
-        let (below, window) = match window::strip(input).filter(|(_, window)| fits(window, &keys)) {
+        let within = self.reads(&window::names(input), &keys);
+        let direct = window::strip(input).filter(|(_, window)| !within && fits(window, &keys));
+        let (below, window) = match direct {
             Some(direct) => direct,
             None => {
                 let end =
@@ -464,9 +466,7 @@ impl Grouping {
             }
         };
         self.check_calls(&window, at)?;
-        let direct = window.shape != WindowShape::Attached;
-        let gone = if direct { window::names(input) } else { Vec::new() };
-        let mut before = Before { window_columns: gone, ..Before::default() };
+        let mut before = Before::default();
         let time = Typed {
             expr: named(&window.time),
             ty: below
@@ -567,9 +567,18 @@ impl Grouping {
         }))
     }
 
+    /// Whether an argument, a filter or one of these keys reads one of these columns.
+    fn reads(&self, columns: &[String], keys: &[&Key]) -> bool {
+        let reads = |expr: &Expr| expr.column_refs().iter().any(|column| columns.contains(&column.name));
+        keys.iter().any(|key| reads(&key.bound.expr))
+            || self.calls.iter().any(|call| {
+                call.argument.iter().any(|argument| reads(&argument.expr)) || call.filter.iter().any(reads)
+            })
+    }
+
     /// What Flink refuses in windows that merge.
     fn check_calls(&self, window: &Window, at: Location) -> Bound<()> {
-        if let WindowShape::Hop { slide_ms } = window.shape
+        if let WindowShape::Hop { slide_ms, .. } = window.shape
             && window.size_ms % slide_ms != 0
         {
             let message = format!(
@@ -660,20 +669,10 @@ fn call_name(index: usize) -> String {
 #[derive(Default)]
 struct Before {
     columns: Vec<(String, Expr, SqlType)>,
-    /// Columns a window added; they are gone below its aggregation.
-    window_columns: Vec<String>,
 }
 
 impl Before {
     fn column(&mut self, typed: &Typed) -> Bound<String> {
-        let references = typed.expr.column_refs();
-        if let Some(column) = references.iter().find(|column| self.window_columns.contains(&column.name)) {
-            return Err(Fault::unsupported(
-                typed.at,
-                format!("{} in an argument or key of its own window's aggregation", column.name),
-            )
-            .hint("use it in the SELECT list outside of aggregates"));
-        }
         if let Some((name, ..)) = self.columns.iter().find(|(_, expr, _)| *expr == typed.expr) {
             return Ok(name.clone());
         }

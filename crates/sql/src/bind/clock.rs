@@ -1,8 +1,9 @@
-//! Where the current time may stand.
+//! What only a whole query shows: where the current time may stand, and which rows sessions may hold.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use highwater_stream::WindowShape;
 use sqlparser::tokenizer::Location;
 
 use crate::error::{Bound, Fault};
@@ -32,6 +33,12 @@ pub(crate) fn check(relation: &Arc<Relation>, at: Location) -> Bound<()> {
                 "the current time over rows that change or in a join's condition",
             )
             .hint("compute it in a view of the rows that come in"));
+        }
+        if let Node::WindowTable { input, window } = &relation.node
+            && input.updating
+            && window.shape == WindowShape::Session
+        {
+            return Err(Fault::unsupported(at, "a session over rows that change, without its aggregation"));
         }
         left.extend(relation.inputs());
     }

@@ -572,9 +572,10 @@ impl<'a> ExprBinder<'a> {
         let arguments = super::aggregate::plain_arguments(function, at)?;
         if arguments.is_empty()
             && matches!(function.args, ast::FunctionArguments::List(_))
-            && let Some(now) = clock::function(&name, at)
+            && let Some(now) =
+                clock::function(&name, at).map(Ok).or_else(|| clock::word(&name, at, self.zone))
         {
-            return Ok(now);
+            return now;
         }
         if matches!(name.as_str(), "TIMESTAMPDIFF" | "TIMESTAMPADD") {
             return self.timestamp_function(&name, &arguments, at);

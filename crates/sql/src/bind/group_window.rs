@@ -59,9 +59,6 @@ pub(super) fn find(
     if windows.next().is_some() {
         return Err(Fault::new(at, "two windows in one GROUP BY"));
     }
-    if scope.relation.updating {
-        return Err(Fault::unsupported(at, "a window over rows that change"));
-    }
     let (window, ty) = bind(&mut ExprBinder::new(scope, zone), function, &function.name.to_string(), at)?;
     Ok(Some(GroupWindow { window, parts: Vec::new(), ty }))
 }
@@ -82,17 +79,23 @@ fn bind(
     let arguments = plain_arguments(function, at)?;
     let (time, shape, size_ms) = match (name, arguments.as_slice()) {
         ("HOP", [time, slide, size]) => {
-            (time, WindowShape::Hop { slide_ms: interval(slide, at)? }, interval(size, at)?)
+            (time, WindowShape::Hop { slide_ms: interval(slide, at)?, in_order: true }, interval(size, at)?)
         }
         ("SESSION", [time, gap]) => (time, WindowShape::Session, interval(gap, at)?),
         ("TUMBLE", [time, size]) => (time, WindowShape::Tumble, interval(size, at)?),
         _ => return Err(Fault::unsupported(at, format!("these arguments of {name}")).hint(form)),
     };
-    let slide_ms = if let WindowShape::Hop { slide_ms } = shape { slide_ms } else { size_ms };
+    let slide_ms = if let WindowShape::Hop { slide_ms, .. } = shape { slide_ms } else { size_ms };
     if size_ms <= 0 || slide_ms <= 0 {
         return Err(Fault::new(at, format!("a window of {size_ms} ms: expected more than 0")).hint(form));
     }
     let zone = plain.zone;
+    if !matches!(time, Syntax::Identifier(_) | Syntax::CompoundIdentifier(_)) {
+        return Err(Fault::new(
+            at,
+            format!("a window needs a time attribute, but '{time}' is an expression"),
+        ));
+    }
     let bound = plain.bind(time)?;
     let relation = &plain.scope.relation;
     let column = column_name(&bound.expr).and_then(|name| relation.index(name));

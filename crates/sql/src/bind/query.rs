@@ -331,6 +331,16 @@ impl Session<'_> {
                 let relation = self.relation(ctes, &names)?;
                 (relation, alias.as_ref(), names.last().map(|name| name.value.clone()))
             }
+            // TUMBLE(..) without TABLE(..) around it.
+            TableFactor::Table {
+                name,
+                alias,
+                args: Some(args),
+                version: None,
+                sample: None,
+                with_ordinality: false,
+                ..
+            } => (window::bind(self, ctes, &window::call_of(name, args))?, alias.as_ref(), None),
             TableFactor::Table { version: Some(_), .. } => {
                 return Err(Fault::unsupported(place, "FOR SYSTEM_TIME AS OF"));
             }

@@ -9,7 +9,7 @@ use sqlparser::ast::{SetOperator, SetQuantifier};
 use sqlparser::tokenizer::Location;
 
 use super::aggregate::{BoundCall, Grouping};
-use super::{Session, join};
+use super::{Session, join, window};
 use crate::error::{Bound, Fault};
 use crate::functions::compare::{binary, case};
 use crate::functions::{Typed, cast, literal};
@@ -51,7 +51,11 @@ impl Session<'_> {
     }
 
     pub(super) fn union(&self, sides: &[Arc<Relation>; 2], at: Location) -> Bound<Arc<Relation>> {
-        let (inputs, columns) = self.aligned(sides, "UNION", at)?;
+        let (inputs, mut columns) = self.aligned(sides, "UNION", at)?;
+        let [left, right] = sides;
+        for (column, (a, b)) in columns.iter_mut().zip(left.columns.iter().zip(&right.columns)) {
+            column.window = window::role_in_union([left, right], [a.window, b.window]);
+        }
         let updating = inputs.iter().any(|input| input.updating);
         let inputs = inputs.to_vec();
         Ok(Arc::new(Relation { node: Node::Union { inputs }, columns, updating, keys: Vec::new() }))

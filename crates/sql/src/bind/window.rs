@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use highwater_stream::{WindowColumn, WindowShape};
-use sqlparser::ast::{Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned};
+use sqlparser::ast::{
+    Expr as Syntax, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    ObjectName, Spanned, TableFunctionArgs,
+};
 use sqlparser::tokenizer::Location;
 
 use super::{Ctes, Session};
@@ -125,7 +128,9 @@ impl<'a> Call<'a> {
         let offset_ms = self.optional("OFFSET").map(|offset| interval(offset, self.at)).transpose()?;
         let offset_ms = offset_ms.unwrap_or(0);
         let (shape, size_ms) = match self.name {
-            "HOP" => (WindowShape::Hop { slide_ms: self.length("SLIDE")? }, self.length("SIZE")?),
+            "HOP" => {
+                (WindowShape::Hop { slide_ms: self.length("SLIDE")?, in_order: false }, self.length("SIZE")?)
+            }
             "CUMULATE" => (WindowShape::Cumulate { step_ms: self.length("STEP")? }, self.length("SIZE")?),
             "SESSION" => (WindowShape::Session, self.length("GAP")?),
             _ => (WindowShape::Tumble, self.length("SIZE")?),
@@ -161,9 +166,6 @@ pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound
     };
     let index = time_column(&input, call.argument("TIMECOL")?, at)?;
     let (shape, size_ms, offset_ms) = call.shape()?;
-    if input.updating && shape == WindowShape::Session {
-        return Err(Fault::unsupported(at, "a session over rows that change"));
-    }
     let mut partition = Vec::with_capacity(call.partition.len());
     for column in &call.partition {
         match column {
@@ -182,6 +184,22 @@ pub(crate) fn bind(session: &Session<'_>, ctes: &Ctes, syntax: &Syntax) -> Bound
     let (time, processing_time) = (time.name.clone(), time.proctime);
     let window = Window { time, shape, size_ms, offset_ms, zone, processing_time, partition };
     Ok(table(&input, index, window))
+}
+
+/// A table function's call as an expression.
+pub(super) fn call_of(name: &ObjectName, arguments: &TableFunctionArgs) -> Syntax {
+    let list =
+        FunctionArgumentList { duplicate_treatment: None, args: arguments.args.clone(), clauses: Vec::new() };
+    Syntax::Function(Function {
+        name: name.clone(),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// The zone whose wall clock cuts windows over times of this type.
@@ -331,9 +349,41 @@ pub(crate) fn strip(relation: &Arc<Relation>) -> Option<(Arc<Relation>, Window)>
 
 /// Whether the relation's rows carry the windows of one window table or aggregation with them.
 pub(crate) fn carries_windows(relation: &Relation) -> bool {
+    windows_of(relation).is_some()
+}
+
+/// The windows that the relation's rows carry, by names below.
+fn windows_of(relation: &Relation) -> Option<&Window> {
     match &relation.node {
-        Node::WindowTable { .. } | Node::WindowAggregate { .. } => true,
-        Node::Calc { input, .. } => carries_windows(input),
-        _ => false,
+        Node::WindowTable { window, .. } => Some(window),
+        Node::WindowAggregate { input, window, .. } if window.shape == WindowShape::Attached => {
+            windows_of(input)
+        }
+        Node::WindowAggregate { window, .. } => Some(window),
+        Node::Calc { input, .. } => windows_of(input),
+        Node::Union { inputs } => {
+            let (first, others) = inputs.split_first()?;
+            let first = windows_of(first)?;
+            others
+                .iter()
+                .all(|other| windows_of(other).is_some_and(|other| alike(first, other)))
+                .then_some(first)
+        }
+        _ => None,
     }
+}
+
+fn alike(a: &Window, b: &Window) -> bool {
+    Window { time: b.time.clone(), ..a.clone() } == *b
+}
+
+/// The window of a column of a union of these. Unlike windows are none; of windows that are not known here the
+/// column keeps its part, so that nothing is made of it that depends on them.
+pub(super) fn role_in_union(sides: [&Relation; 2], roles: [Option<WindowRole>; 2]) -> Option<WindowRole> {
+    let [a, b] = roles;
+    let (a, b) = (a?, b?);
+    let known = sides.map(windows_of);
+    let unlike = matches!(known, [Some(x), Some(y)] if !alike(x, y));
+    let closed = a.closed && b.closed;
+    (a.part == b.part && !unlike).then_some(WindowRole { closed, ..a })
 }
