@@ -52,10 +52,13 @@ impl Repeat {
             (None, Times::Column(_)) => 0,
         };
         let (mut parents, mut ordinals): (Vec<u32>, Vec<i32>) = (Vec::new(), Vec::new());
-        while pending.row < pending.batch.len() && parents.len() < *batch_rows_max {
+        while pending.row < pending.batch.len() {
             if pending.done >= times(pending.row) {
                 (pending.row, pending.done) = (pending.row + 1, 0);
                 continue;
+            }
+            if parents.len() >= *batch_rows_max {
+                break;
             }
             parents.push(pending.row as u32);
             ordinals.push(pending.done as i32);
