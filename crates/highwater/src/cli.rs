@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run a node: Kafka and HTTP endpoints, pipelines, live tables, console
     Serve(ServeArgs),
+    /// Type SQL statements and see their answers at once
+    Sql(SqlArgs),
     /// Validate SQL files; exit 2 if one is refused
     Check(CheckArgs),
     /// Print the operators a SQL file becomes
@@ -69,6 +71,24 @@ pub(crate) struct RunArgs {
     /// Append the result here, epoch by epoch, instead of printing it
     #[arg(long, value_name = "F")]
     pub(crate) output_file: Option<PathBuf>,
+    /// Shards and worker threads [default: cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallelism: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SqlArgs {
+    /// Run these statements and end
+    #[arg(short = 'e', long, value_name = "STMT", conflicts_with = "file")]
+    pub(crate) execute: Option<String>,
+    /// Run the statements of this file, one after another, and end
+    #[arg(short = 'f', long, value_name = "FILE.sql")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) vars: Vars,
+    /// How to print results
+    #[arg(long, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
     /// Shards and worker threads [default: cores]
     #[arg(long, value_name = "N")]
     pub(crate) parallelism: Option<usize>,

@@ -42,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => return bench::run(&args),
         Command::Run(args) => commands::run::run(&args)?,
         Command::Serve(args) => commands::serve::run(&args)?,
+        Command::Sql(args) => commands::sql::run(&args)?,
         Command::Check(args) => commands::check::check(&args, out)?,
         Command::Explain(args) => commands::check::explain(&args, out)?,
         Command::Topic(command) => commands::topic::run(&command, out)?,

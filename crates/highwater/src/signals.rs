@@ -1,7 +1,7 @@
 //! SIGINT, SIGTERM: finish well the first time, at once the second. SIGHUP: read the log level again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -62,6 +62,44 @@ pub(crate) fn on_interrupt(stop: Arc<AtomicBool>) -> Result<()> {
     let wait = move || runtime.block_on(set_then_exit(ending, stop));
     std::thread::Builder::new().name("signals".into()).spawn(wait).context("cannot start a thread")?;
     Ok(())
+}
+
+/// Signals of a program that runs one thing after another: each ends the one that runs; without one, the program.
+pub(crate) struct Interrupts {
+    current: Arc<Mutex<Arc<AtomicBool>>>,
+}
+
+impl Interrupts {
+    /// Takes the signals over.
+    pub(crate) fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let mut ending = {
+            let _inside = runtime.enter();
+            Ending::listen()?
+        };
+        let current = Arc::new(Mutex::new(Arc::new(AtomicBool::new(true))));
+        let watched = Arc::clone(&current);
+        let wait = move || {
+            runtime.block_on(async {
+                loop {
+                    ending.next().await;
+                    let flag = Arc::clone(&watched.lock().unwrap_or_else(PoisonError::into_inner));
+                    if flag.swap(true, Ordering::AcqRel) {
+                        std::process::exit(EXIT_INTERRUPTED);
+                    }
+                }
+            });
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(wait).context("cannot start a thread")?;
+        Ok(Self { current })
+    }
+
+    /// A flag that the next signal sets. Whoever is done sets it too: a signal then ends the program.
+    pub(crate) fn fresh(&self) -> Arc<AtomicBool> {
+        let flag = Arc::new(AtomicBool::new(false));
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&flag);
+        flag
+    }
 }
 
 async fn set_then_exit(mut ending: Ending, stop: Arc<AtomicBool>) {

@@ -8,5 +8,6 @@ pub(crate) mod pipeline;
 pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod topic;
 pub(crate) mod transaction;

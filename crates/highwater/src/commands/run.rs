@@ -34,6 +34,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
     if compiled.plan.nodes.is_empty() && !compiled.answers.is_empty() {
         return Ok(());
     }
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::on_interrupt(Arc::clone(&stop))?;
+    let (outcome, stats) = execute(args, compiled, &stop)?;
+    summary(outcome, &stats)
+}
+
+/// Runs a compiled file as `args` say, until its sources end or `stop` is set.
+pub(crate) fn execute(
+    args: &RunArgs,
+    compiled: Compiled,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Outcome, JobStats)> {
     refuse_jsonl_of_changing_result(args, &compiled)?;
     let shards = parallelism(args.parallelism)?;
     let temporary = args.data_dir.is_none().then(tempfile::tempdir).transpose();
@@ -56,8 +68,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         Some(dir) => Arc::new(FjallStore::open(&dir.join("tables")).context("cannot open the tables")?),
         None => Arc::new(MemoryStore::default()),
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    signals::on_interrupt(Arc::clone(&stop))?;
     let pipelines = dir.join("pipelines");
     let once = Once {
         collect: collect(args, &disk, &pipelines.join(&compiled.pipeline_name)),
@@ -70,16 +80,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<()> {
         shards,
         epoch_interval: EPOCH_INTERVAL,
         dead_letters: log.is_some(),
-        stop: Arc::clone(&stop),
+        stop: Arc::clone(stop),
     };
-    let (outcome, stats) = match run_once(once) {
+    let done = match run_once(once) {
         Err(OnceError::Invalid(message)) => return Err(WrongInput(message).into()),
         done => done?,
     };
     if let Some((log, _)) = log {
         log.close()?;
     }
-    summary(outcome, &stats)
+    Ok(done)
 }
 
 /// What `SHOW` and its like asked for: beside a result for programs it is a message.
