@@ -7,7 +7,8 @@ use std::time::Duration;
 use highwater_env::{Clock, KEY_GROUPS, MemoryBudget};
 use highwater_state::{KeyCodec, RestoredState};
 use highwater_stream::{
-    ChangelogMode, Connect, Edge, Exchange, NodeId, OperatorSpec, PlanNode, StreamPlan, WindowShape,
+    ChangelogMode, Connect, Edge, Exchange, IntervalJoinSpec, NodeId, OperatorSpec, PlanNode, StreamPlan,
+    TemporalJoinSpec, WindowJoinSpec, WindowShape,
 };
 
 use crate::channel::{Channel, ChannelLimits};
@@ -19,8 +20,8 @@ use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
     Calc, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place,
-    Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TopRow, Union, Unnest, WindowAggregate,
-    WindowRank, WindowTable,
+    Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TemporalJoin, TopRow, Union, Unnest,
+    WindowAggregate, WindowJoin, WindowRank, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -113,7 +114,10 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
     let inputs = match &node.spec {
         OperatorSpec::Source(_) => 0..=0,
         OperatorSpec::Union => 1..=usize::MAX,
-        OperatorSpec::Join(_) | OperatorSpec::IntervalJoin(_) => 2..=2,
+        OperatorSpec::Join(_)
+        | OperatorSpec::IntervalJoin(_)
+        | OperatorSpec::WindowJoin(_)
+        | OperatorSpec::TemporalJoin(_) => 2..=2,
         _ => 1..=1,
     };
     if !inputs.contains(&node.inputs.len()) || node.inputs.iter().any(|edge| edge.from >= id) {
@@ -148,12 +152,16 @@ fn check_node(plan: &StreamPlan, id: NodeId, node: &PlanNode, instances: &[usize
         OperatorSpec::GroupAggregate(spec) => vec![&spec.keys],
         OperatorSpec::SessionTable(spec) => vec![&spec.keys],
         OperatorSpec::Join(spec) => vec![&spec.left_keys, &spec.right_keys],
-        OperatorSpec::IntervalJoin(spec) => vec![&spec.join.left_keys, &spec.join.right_keys],
         OperatorSpec::MatchRecognize(spec) => vec![&spec.keys],
         OperatorSpec::OverAggregate(spec) => vec![&spec.keys],
         OperatorSpec::Rank(spec) => vec![&spec.keys],
         OperatorSpec::FirstRow(spec) => vec![&spec.keys],
         OperatorSpec::WindowRank(spec) => vec![&spec.rank.keys],
+        OperatorSpec::IntervalJoin(IntervalJoinSpec { join, .. })
+        | OperatorSpec::WindowJoin(WindowJoinSpec { join, .. })
+        | OperatorSpec::TemporalJoin(TemporalJoinSpec { join, .. }) => {
+            vec![&join.left_keys, &join.right_keys]
+        }
         _ => return Ok(()),
     };
     // State is addressed by the hash of the keys: rows must come to the shard that owns it.
@@ -389,6 +397,14 @@ impl Builder<'_> {
             OperatorSpec::FirstRow(spec) => Box::new(FirstRow::new(place, &from.schema, spec)?),
             OperatorSpec::WindowRank(spec) => Box::new(WindowRank::new(place, &from.schema, spec)?),
             OperatorSpec::Sort(spec) => Box::new(Sort::new(place, &from.schema, spec)?),
+            OperatorSpec::WindowJoin(spec) => {
+                let (left, right) = sides()?;
+                Box::new(WindowJoin::new(place, left, right, spec)?)
+            }
+            OperatorSpec::TemporalJoin(spec) => {
+                let (left, right) = sides()?;
+                Box::new(TemporalJoin::new(place, left, right, spec)?)
+            }
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;
                 Box::new(Sink::new(connector))

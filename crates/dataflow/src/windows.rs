@@ -55,6 +55,16 @@ impl Windows {
         Ok(Self { shape: spec.shape, size_ms, offset_ms, slice_ms, step_ms, zone })
     }
 
+    /// Only to tell when windows that others cut close.
+    ///
+    /// # Errors
+    /// If the zone is unknown.
+    pub(crate) fn closing(zone: Option<&str>) -> Result<Self, String> {
+        let zone = zone.map(str::to_owned);
+        let (shape, processing_time) = (WindowShape::Attached, false);
+        Self::new(&WindowSpec { time_column: 0, shape, size_ms: 1, offset_ms: 0, zone, processing_time })
+    }
+
     /// `time` on the windows' clock.
     #[inline]
     pub(crate) fn local(&mut self, time: EventTime) -> i64 {

@@ -95,10 +95,7 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         }
         OperatorSpec::Join(spec) => join_text(plan, node, spec),
         OperatorSpec::IntervalJoin(spec) => {
-            let time = |input: usize, column: usize| {
-                plan.nodes[node.inputs[input].from].schema.field(column).name().clone()
-            };
-            let (left, right) = (time(0, spec.left_time), time(1, spec.right_time));
+            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
             let bounds = format!("{left} - {right} in {}..={} ms", spec.lower_ms, spec.upper_ms);
             format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
         }
@@ -108,6 +105,15 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
         | OperatorSpec::FirstRow(_)
         | OperatorSpec::WindowRank(_)
         | OperatorSpec::Sort(_) => rank_text(&node.spec, &name),
+        OperatorSpec::WindowJoin(spec) => {
+            let (left, right) = two_columns(plan, node, (spec.left_end, spec.right_end));
+            let zone = spec.zone.as_ref().map_or_else(String::new, |zone| format!(" zone {zone}"));
+            format!("Window{}, windows to {left} = {right}{zone}", join_text(plan, node, &spec.join))
+        }
+        OperatorSpec::TemporalJoin(spec) => {
+            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
+            format!("Temporal{}, versions of {right} at {left}", join_text(plan, node, &spec.join))
+        }
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
                 String::new()
@@ -123,6 +129,13 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("{} [{}]{key}", node.title, columns.join(", "))
         }
     }
+}
+
+/// The names of a column of each input.
+fn two_columns(plan: &StreamPlan, node: &PlanNode, (left, right): (usize, usize)) -> (String, String) {
+    let name =
+        |input: usize, column: usize| plan.nodes[node.inputs[input].from].schema.field(column).name().clone();
+    (name(0, left), name(1, right))
 }
 
 fn join_text(plan: &StreamPlan, node: &PlanNode, spec: &JoinSpec) -> String {

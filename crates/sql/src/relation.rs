@@ -170,6 +170,16 @@ pub(crate) enum Over {
         /// As they were written.
         conditions: Vec<Expr>,
     },
+    /// Rows of equal windows; columns of their ends.
+    Window {
+        left: String,
+        right: String,
+        zone: Option<String>,
+        /// As they were written.
+        conditions: Vec<Expr>,
+    },
+    /// The version of right at left's time; columns of event time.
+    Version { left: String, right: String },
 }
 
 /// How often each row comes.

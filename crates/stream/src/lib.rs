@@ -35,7 +35,7 @@ pub use plan::{
     AggregateCall, AggregateFunction, ChangelogMode, Edge, Exchange, FirstRowSpec, GroupAggregateSpec,
     IntervalJoinSpec, JoinKind, JoinSpec, NodeId, OperatorSpec, OverAggregateSpec, OverCall, OverFrame,
     OverOrder, PlanNode, RankSpec, RepeatSpec, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SortKey,
-    SortSpec, SourceSpec, StreamPlan, Times, UnnestSpec, WindowAggregateSpec, WindowColumn, WindowRankSpec,
-    WindowShape, WindowSpec,
+    SortSpec, SourceSpec, StreamPlan, TemporalJoinSpec, Times, UnnestSpec, WindowAggregateSpec, WindowColumn,
+    WindowJoinSpec, WindowRankSpec, WindowShape, WindowSpec,
 };
 pub use time::{EventTime, WATERMARK_END, WATERMARK_NONE};

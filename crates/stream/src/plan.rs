@@ -117,6 +117,10 @@ pub enum OperatorSpec {
     /// Emits rows in the order of event time as the watermark passes them; drops rows that come too late
     /// for their place.
     Sort(SortSpec),
+    /// Pairs rows of equal windows once these are over; inputs: left, right, both of inserts only.
+    WindowJoin(WindowJoinSpec),
+    /// Pairs rows with versions; inputs: rows, versions.
+    TemporalJoin(TemporalJoinSpec),
     /// Hands rows to a connector.
     Sink(SinkSpec),
 }
@@ -297,6 +301,31 @@ pub struct IntervalJoinSpec {
     pub lower_ms: i64,
     /// Inclusive; below `lower_ms`: no two rows match.
     pub upper_ms: i64,
+}
+
+/// A join in which the ends of windows are equal besides what `join` says. Rows whose window is over are dropped.
+#[derive(Clone, Debug)]
+pub struct WindowJoinSpec {
+    /// Kind, keys without those of the window, and the rest of the condition.
+    pub join: JoinSpec,
+    /// The window's end in the left input's schema.
+    pub left_end: usize,
+    /// The window's end in the right input's schema.
+    pub right_end: usize,
+    /// For windows of `TIMESTAMP_LTZ`: the zone whose wall clock cut them.
+    pub zone: Option<String>,
+}
+
+/// `left JOIN right FOR SYSTEM_TIME AS OF left time`: inner or left. The right input's rows are versions of their
+/// key, valid from their event time on; `-D` ends one, `-U` is skipped.
+#[derive(Clone, Debug)]
+pub struct TemporalJoinSpec {
+    /// Kind, keys and the rest of the condition.
+    pub join: JoinSpec,
+    /// The event time in the left input's schema.
+    pub left_time: usize,
+    /// The event time in the right input's schema.
+    pub right_time: usize,
 }
 
 /// Which rows of a join come out without partner.

@@ -17,10 +17,12 @@ mod session_table;
 mod sessions;
 mod sink;
 mod sort;
+mod temporal_join;
 mod top_row;
 mod union;
 mod unnest;
 mod window_aggregate;
+mod window_join;
 mod window_rank;
 mod window_table;
 
@@ -38,10 +40,12 @@ pub(crate) use session_aggregate::SessionAggregate;
 pub(crate) use session_table::SessionTable;
 pub(crate) use sink::Sink;
 pub(crate) use sort::Sort;
+pub(crate) use temporal_join::TemporalJoin;
 pub(crate) use top_row::TopRow;
 pub(crate) use union::Union;
 pub(crate) use unnest::Unnest;
 pub(crate) use window_aggregate::WindowAggregate;
+pub(crate) use window_join::WindowJoin;
 pub(crate) use window_rank::WindowRank;
 pub(crate) use window_table::WindowTable;
 

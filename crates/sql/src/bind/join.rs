@@ -10,7 +10,7 @@ use sqlparser::ast::{Join as JoinSyntax, JoinConstraint, JoinOperator, ObjectNam
 use sqlparser::tokenizer::Location;
 
 use super::expression::{ExprBinder, Scope};
-use super::{Ctes, Session, rank, time_join};
+use super::{Ctes, Session, rank, temporal_join, time_join, window_join};
 use crate::error::{Bound, Fault};
 use crate::functions::compare::{binary, case, compare};
 use crate::functions::{Typed, is_fallible};
@@ -31,6 +31,12 @@ impl Session<'_> {
             JoinOperator::FullOuter(on) => (JoinKind::Full, on),
             _ => return Err(Fault::unsupported(place, "this kind of JOIN")),
         };
+        if let Some(version) = temporal_join::version(&syntax.relation) {
+            let JoinConstraint::On(on) = constraint else {
+                return Err(Fault::unsupported(place, "FOR SYSTEM_TIME AS OF without ON").hint("use ON"));
+            };
+            return self.temporal_join(ctes, left, (&syntax.relation, version), kind, on, place);
+        }
         let right = self.factor(ctes, &syntax.relation, place)?;
         match constraint {
             JoinConstraint::None => Ok(product(left, right, kind)),
@@ -251,7 +257,9 @@ pub(super) fn with_condition(
         return Ok(join);
     }
     let (keys, residual) = split(&left, &right, conditions);
-    refuse_windows(&left, &right, &keys, at)?;
+    if let Some(join) = window_join::bind(&left, &right, kind, &keys, residual.as_ref(), at)? {
+        return Ok(join);
+    }
     Ok(plain_join(&left, &right, kind, keys, residual))
 }
 
@@ -280,7 +288,11 @@ impl Parts {
         conditions.extend(residual.iter().cloned().flat_map(conjuncts));
         match over {
             None => {}
-            Some(Over::Interval { conditions: bounds, .. }) => conditions.extend(bounds.iter().cloned()),
+            Some(Over::Interval { conditions: of_time, .. } | Over::Window { conditions: of_time, .. }) => {
+                conditions.extend(of_time.iter().cloned())
+            }
+            // What stands above it stays there.
+            Some(Over::Version { .. }) => return None,
         }
         Some(Self { left: Arc::clone(left), right: Arc::clone(right), kind, conditions })
     }
@@ -315,19 +327,6 @@ fn key(left: &Relation, right: &Relation, condition: &Expr) -> Option<JoinKey> {
     let types = (&left.columns[left.index(a)?].ty, &right.columns[right.index(b)?].ty);
     let alike = types.0.to_arrow() == types.1.to_arrow();
     alike.then(|| JoinKey { left: a.to_owned(), right: b.to_owned(), null_safe })
-}
-
-/// Rows of two windows that are equal make a window join, in which late rows are dropped.
-fn refuse_windows(left: &Relation, right: &Relation, keys: &[JoinKey], at: Location) -> Bound<()> {
-    let windowed = |side: &Relation, name: &str| {
-        let role = side.index(name).and_then(|index| side.columns[index].window);
-        role.is_some_and(|role| !role.closed && role.part == WindowColumn::Start)
-    };
-    if keys.iter().any(|key| windowed(left, &key.left) && windowed(right, &key.right)) {
-        return Err(Fault::unsupported(at, "a join of windows that are not aggregated")
-            .hint("aggregate both sides per window, then join"));
-    }
-    Ok(())
 }
 
 /// The relation with only the rows for which WHERE is true.

@@ -17,9 +17,11 @@ mod sort;
 mod subquery;
 mod syntax;
 pub(crate) mod table;
+mod temporal_join;
 mod time_join;
 mod unnest;
 pub(crate) mod window;
+mod window_join;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};

@@ -12,7 +12,7 @@ use super::join::{plain_join, split};
 use crate::error::{Bound, Fault};
 use crate::functions::integer_literal;
 use crate::functions::times::add_months;
-use crate::relation::{Column, Node, Over, Relation, TimeJoin, column_name};
+use crate::relation::{Column, JoinKey, Node, Over, Relation, TimeJoin, column_name};
 
 const REGULAR: &str = "CAST the times to TIMESTAMP(3) for a join that keeps all rows";
 
@@ -69,12 +69,31 @@ pub(super) fn bind(
         .hint(REGULAR));
     }
     let (keys, residual) = split(left, right, others);
+    Ok(Some(joined(left, right, kind, (keys, residual), over)))
+}
+
+/// A join whose rows keep their event times.
+pub(super) fn joined(
+    left: &Arc<Relation>,
+    right: &Arc<Relation>,
+    kind: JoinKind,
+    (keys, residual): (Vec<JoinKey>, Option<Expr>),
+    over: Over,
+) -> Arc<Relation> {
     let unique_keys = plain_join(left, right, kind, keys.clone(), None).keys.clone();
-    let columns = left.columns.iter().chain(&right.columns);
-    let columns = columns.map(|column| Column { window: None, ..column.clone() }).collect();
+    let windows = matches!(over, Over::Window { .. });
+    let versions = matches!(over, Over::Version { .. });
+    let column = |column: &Column| Column { window: column.window.filter(|_| windows), ..column.clone() };
+    // What is known of a version does not move on with its own time.
+    let version =
+        |column: &Column| Column { rowtime: false, proctime: false, window: None, ..column.clone() };
+    let of_right = right.columns.iter().filter(|_| !kind.is_left_only());
+    let of_right = of_right.map(|of_right| if versions { version(of_right) } else { column(of_right) });
+    let columns = left.columns.iter().map(column).chain(of_right).collect();
+    let updating = versions && left.updating;
     let (left, right) = (Arc::clone(left), Arc::clone(right));
     let node = Node::TimeJoin(TimeJoin { left, right, kind, keys, residual, over });
-    Ok(Some(Arc::new(Relation { node, columns, updating: false, keys: unique_keys })))
+    Arc::new(Relation { node, columns, updating, keys: unique_keys })
 }
 
 /// The bounds that the predicates set: those of one equality, or one from below and one from above. Any other

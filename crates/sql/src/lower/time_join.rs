@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use highwater_stream::{Edge, Exchange, IntervalJoinSpec, JoinSpec, NodeId, OperatorSpec};
+use highwater_stream::{
+    Edge, Exchange, IntervalJoinSpec, JoinSpec, NodeId, OperatorSpec, TemporalJoinSpec, WindowJoinSpec,
+};
 
 use super::{Draft, Lowering, Names, add_references, mode, narrowed, place};
 use crate::relation::{Node, Over, Relation, TimeJoin};
@@ -19,15 +21,21 @@ impl Lowering {
         below.extend(join.keys.iter().flat_map(|key| [key.left.clone(), key.right.clone()]));
         join.residual.iter().for_each(|residual| add_references(residual, &mut below));
         match &join.over {
-            Over::Interval { left, right, .. } => below.extend([left.clone(), right.clone()]),
+            Over::Interval { left, right, .. }
+            | Over::Window { left, right, .. }
+            | Over::Version { left, right } => below.extend([left.clone(), right.clone()]),
         }
         let mut side = |side: &Arc<Relation>| {
             let names = below.iter().filter(|name| side.index(name).is_some()).cloned().collect();
             self.prune_exactly(side, &names)
         };
         let (left, right) = (side(&join.left), side(&join.right));
-        let kept: Names =
-            left.columns.iter().chain(&right.columns).map(|column| column.name.clone()).collect();
+        let kept: Names = left
+            .columns
+            .iter()
+            .chain(right.columns.iter().filter(|_| !join.kind.is_left_only()))
+            .map(|column| column.name.clone())
+            .collect();
         let pruned = TimeJoin {
             left,
             right,
@@ -69,6 +77,25 @@ impl Lowering {
                 };
                 let text = format!("interval join {left} {right} {lower_ms} {upper_ms} {sides}");
                 ("interval-join", "IntervalJoin", text, OperatorSpec::IntervalJoin(spec))
+            }
+            Over::Window { left, right, zone, .. } => {
+                let spec = WindowJoinSpec {
+                    left_end: place(left, &of_left.schema),
+                    right_end: place(right, &of_right.schema),
+                    zone: zone.clone(),
+                    join: plain,
+                };
+                let text = format!("window join {left} {right} {zone:?} {sides}");
+                ("window-join", "WindowJoin", text, OperatorSpec::WindowJoin(spec))
+            }
+            Over::Version { left, right } => {
+                let spec = TemporalJoinSpec {
+                    left_time: place(left, &of_left.schema),
+                    right_time: place(right, &of_right.schema),
+                    join: plain,
+                };
+                let text = format!("temporal join {left} {right} {sides}");
+                ("temporal-join", "TemporalJoin", text, OperatorSpec::TemporalJoin(spec))
             }
         };
         if let Some(residual) = &join.residual {

@@ -43,3 +43,101 @@ SELECT a.k
 FROM TABLE(TUMBLE(TABLE o, DESCRIPTOR(t), INTERVAL '1' MINUTE)) AS a
 LEFT JOIN TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '1' MINUTE)) AS b ON a.k = b.k
 WHERE a.window_start = b.window_start AND a.window_end = b.window_end;
+----
+-- in WHERE of a comma join, with a rest,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k FROM o, s WHERE o.k = s.k AND o.t > s.t - INTERVAL '1' MINUTE AND o.t + INTERVAL '2' SECOND <= s.t AND s.until > o.t;
+----
+-- an equality,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k, s.until FROM o FULL JOIN s ON o.t = s.t AND o.k = s.k;
+----
+-- two bounds from one side, which make no join over time,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k FROM o JOIN s ON o.k = s.k AND o.t > s.t AND o.t > s.t - INTERVAL '1' SECOND;
+----
+-- one within OR, which is refused,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k FROM o JOIN s ON o.k = s.k AND o.t > s.t AND (o.t < s.t OR o.k = 3);
+----
+-- a function of the time,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k FROM o JOIN s ON o.k = s.k AND o.t > s.t AND o.t < FLOOR(s.t TO DAY);
+----
+-- and two event times for one table.
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+CREATE TABLE z (a TIMESTAMP(3), b TIMESTAMP(3)) WITH ('connector' = 'print');
+INSERT INTO z SELECT o.t, s.t FROM o JOIN s ON o.k = s.k AND o.t = s.t;
+----
+-- Windows that are equal.
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT a.k, b.until
+FROM TABLE(TUMBLE(TABLE o, DESCRIPTOR(t), INTERVAL '1' MINUTE)) AS a
+LEFT JOIN TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '1' MINUTE)) AS b ON a.k = b.k
+AND a.window_start = b.window_start AND a.window_end = b.window_end AND b.until > a.t;
+----
+-- Windows of different sizes, which make no window join.
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT a.k, b.until
+FROM TABLE(TUMBLE(TABLE o, DESCRIPTOR(t), INTERVAL '1' MINUTE)) AS a
+JOIN TABLE(TUMBLE(TABLE s, DESCRIPTOR(t), INTERVAL '2' MINUTE)) AS b ON a.k = b.k
+AND a.window_start = b.window_start AND a.window_end = b.window_end;
+----
+-- Versions.
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE r (k INT, y INT, t TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED, WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'r', 'format' = 'json');
+SELECT o.k, r.y, r.t FROM o LEFT JOIN r FOR SYSTEM_TIME AS OF o.t ON o.k = r.k AND r.y > 3 WHERE r.y < 9;
+----
+-- Versions without a key,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE s (k INT, t TIMESTAMP(3), until TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 's', 'format' = 'json');
+SELECT o.k FROM o JOIN s FOR SYSTEM_TIME AS OF o.t ON o.k = s.k;
+----
+-- at another time,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE r (k INT, y INT, t TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED, WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'r', 'format' = 'json');
+SELECT o.k FROM o JOIN r FOR SYSTEM_TIME AS OF r.t ON o.k = r.k;
+----
+-- of a right join,
+CREATE TABLE o (k INT, t TIMESTAMP(3), WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE r (k INT, y INT, t TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED, WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'r', 'format' = 'json');
+SELECT o.k FROM o RIGHT JOIN r FOR SYSTEM_TIME AS OF o.t ON o.k = r.k;
+----
+-- and at a processing time.
+CREATE TABLE o (k INT, p AS PROCTIME())
+WITH ('connector' = 'filesystem', 'path' = 'o', 'format' = 'json');
+CREATE TABLE r (k INT, y INT, t TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED, WATERMARK FOR t AS t)
+WITH ('connector' = 'filesystem', 'path' = 'r', 'format' = 'json');
+SELECT o.k FROM o JOIN r FOR SYSTEM_TIME AS OF o.p ON o.k = r.k;
