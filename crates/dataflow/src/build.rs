@@ -7,8 +7,8 @@ use std::time::Duration;
 use highwater_env::{Clock, KEY_GROUPS, MemoryBudget};
 use highwater_state::{KeyCodec, RestoredState};
 use highwater_stream::{
-    ChangelogMode, Connect, Edge, Exchange, IntervalJoinSpec, NodeId, OperatorSpec, PlanNode, StreamPlan,
-    TemporalJoinSpec, WindowJoinSpec, WindowShape,
+    ChangelogMode, Connect, Edge, Exchange, IntervalJoinSpec, NodeId, OperatorSpec, OverOrder, PlanNode,
+    StreamPlan, TemporalJoinSpec, WindowJoinSpec, WindowShape,
 };
 
 use crate::channel::{Channel, ChannelLimits};
@@ -19,8 +19,8 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, Place,
-    Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TemporalJoin, TopRow, Union, Unnest,
+    Calc, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, OverValue,
+    Place, Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TemporalJoin, TopRow, Union, Unnest,
     WindowAggregate, WindowJoin, WindowRank, WindowTable,
 };
 use crate::ready::Signal;
@@ -383,7 +383,12 @@ impl Builder<'_> {
                 Box::new(IntervalJoin::new(place, left, right, spec)?)
             }
             OperatorSpec::MatchRecognize(spec) => Box::new(MatchRecognize::new(place, &from.schema, spec)?),
-            OperatorSpec::OverAggregate(spec) => Box::new(OverAggregate::new(place, &from.schema, spec)?),
+            OperatorSpec::OverAggregate(spec) => match spec.order {
+                OverOrder::Value { .. } => Box::new(OverValue::new(place, &from.schema, spec)?),
+                OverOrder::EventTime(_) | OverOrder::Arrival => {
+                    Box::new(OverAggregate::new(place, &from.schema, spec)?)
+                }
+            },
             OperatorSpec::Rank(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;
                 match (spec.order.is_empty(), spec.ranks, spec.numbered) {

@@ -192,7 +192,13 @@ fn match_text(node: &PlanNode, spec: &MatchSpec, name: &dyn Fn(usize) -> String)
 }
 
 fn over_text(spec: &OverAggregateSpec, name: &dyn Fn(usize) -> String) -> String {
-    let OverOrder::EventTime(order) = spec.order;
+    let order = match spec.order {
+        OverOrder::EventTime(column) => name(column),
+        OverOrder::Arrival => "of arrival".to_owned(),
+        OverOrder::Value { column, nulls_first } => {
+            format!("value {}{}", name(column), if nulls_first { "" } else { " nulls last" })
+        }
+    };
     let frame = match spec.frame {
         OverFrame::Rows => "rows".to_owned(),
         OverFrame::RowsPreceding(rows) => format!("{rows} rows"),
@@ -210,7 +216,7 @@ fn over_text(spec: &OverAggregateSpec, name: &dyn Fn(usize) -> String) -> String
     };
     let keys: Vec<String> = spec.keys.iter().map(|key| name(*key)).collect();
     let calls: Vec<String> = spec.calls.iter().map(call).collect();
-    format!("Over by [{}] order {} {frame} calls [{}]", keys.join(", "), name(order), calls.join(", "))
+    format!("Over by [{}] order {} {frame} calls [{}]", keys.join(", "), order, calls.join(", "))
 }
 
 fn rank_text(spec: &OperatorSpec, name: &dyn Fn(usize) -> String) -> String {

@@ -132,10 +132,17 @@ pub(crate) enum Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OverWindow {
     pub(crate) keys: Vec<String>,
-    /// Event time.
-    pub(crate) order: String,
+    pub(crate) order: OverBy,
     pub(crate) frame: OverFrame,
     pub(crate) calls: Vec<OverFunction>,
+}
+
+/// What the rows of a partition are ordered by, by the name of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum OverBy {
+    EventTime(String),
+    Arrival,
+    Value { column: String, nulls_first: bool },
 }
 
 /// What is computed over a frame, by the names of its input's columns.

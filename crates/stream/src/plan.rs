@@ -380,6 +380,15 @@ pub struct OverAggregateSpec {
 pub enum OverOrder {
     /// This event time column of the input; rows come out when the watermark passes their time.
     EventTime(usize),
+    /// Their arrival: processing time. Rows come out at once.
+    Arrival,
+    /// This column of the input. Rows come out at once, and again when rows before them come or go.
+    Value {
+        /// The column.
+        column: usize,
+        /// NULL before all values (else behind them).
+        nulls_first: bool,
+    },
 }
 
 /// From where the frame of a row reaches to the row.

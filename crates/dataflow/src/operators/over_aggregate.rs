@@ -1,4 +1,4 @@
-//! Aggregates over the rows before each row, in order of event time.
+//! Aggregates over the rows before each row, in order of event time or of arrival.
 
 mod script;
 
@@ -28,6 +28,8 @@ const PARTITION: i64 = i64::MAX;
 /// Adds to each row the results over its frame. Rows wait until the watermark reaches their time, and come out
 /// in the order of their times.
 ///
+/// In order of arrival, each row comes out at once.
+///
 /// What comes too late is dropped as Flink drops it. Over an unbounded frame: a row that is not after the
 /// watermark. Over a bounded one: a row that is not after the last one of its partition that came out (or not
 /// after the epoch, 1970); it comes out when the watermark next rises.
@@ -38,7 +40,8 @@ const PARTITION: i64 = i64::MAX;
 pub(crate) struct OverAggregate {
     place: Place,
     spec: OverAggregateSpec,
-    time_column: usize,
+    /// None: in order of arrival.
+    time_column: Option<usize>,
     input: SchemaRef,
     key_codec: KeyCodec,
     row_codec: KeyCodec,
@@ -127,8 +130,13 @@ fn time_of(name: &[u8]) -> Option<EventTime> {
 impl OverAggregate {
     pub(crate) fn new(place: &Place, input: &SchemaRef, spec: &OverAggregateSpec) -> Result<Self, JobError> {
         let fields = input.fields().len();
-        let OverOrder::EventTime(time_column) = spec.order;
-        let columns = spec.keys.iter().chain([&time_column]);
+        let by_range = matches!(spec.frame, OverFrame::RangePreceding(_));
+        let time_column = match spec.order {
+            OverOrder::EventTime(column) => Some(column),
+            OverOrder::Arrival if !by_range => None,
+            other => return Err(JobError::Plan(format!("{}: {:?} by {other:?}", place.title, spec.frame))),
+        };
+        let columns = spec.keys.iter().chain(&time_column);
         if place.schema.fields().len() != fields + spec.calls.len()
             || columns.into_iter().any(|c| *c >= fields)
         {
@@ -197,12 +205,38 @@ impl OverAggregate {
             let mark = work.batch.watermarks.as_ref().map_or(WATERMARK_NONE, |marks| marks[work.at]);
             if mark > self.watermark {
                 self.rise(mark);
+            } else if self.time_column.is_none() {
+                if self.script.emitted.len() >= self.place.batch_rows_max {
+                    self.work = Some(work);
+                    return;
+                }
+                self.pass(&work);
+                work.at += 1;
             } else {
                 out.late += u64::from(!self.admit(&work));
                 work.at += 1;
             }
             self.work = Some(work);
         }
+    }
+
+    /// Takes in a row that comes out at once.
+    fn pass(&mut self, work: &Work) {
+        let (row, slot) = (work.rows.get(work.at), self.slot(work.keys.get(work.at)));
+        self.state.touch(slot);
+        if let OverFrame::RowsPreceding(preceding) = self.spec.frame {
+            let (at, name) = (self.map_slot(slot), name(0, self.arrivals));
+            let partition = &mut self.partitions[slot as usize];
+            if partition.held > preceding {
+                self.leave(at, slot, &name, 1);
+            } else {
+                partition.held += 1;
+            }
+            self.rows.put(at, &name, row);
+            self.arrivals += 1;
+        }
+        self.script.enter(slot, row, self.watermark);
+        self.script.say();
     }
 
     /// Takes in a row, if it is not too late.
@@ -423,7 +457,10 @@ impl Operator for OverAggregate {
         batch: ChangeBatch,
         out: &mut Output,
     ) -> Result<Progress, JobError> {
-        let times = row_times(&batch.rows, self.time_column, &self.place.title)?;
+        let times = match self.time_column {
+            Some(column) => row_times(&batch.rows, column, &self.place.title)?,
+            None => ScalarBuffer::default(),
+        };
         let columns: Vec<ArrayRef> =
             self.spec.keys.iter().map(|key| batch.rows.column(*key).clone()).collect();
         let prefixes = vec![PARTITION; batch.len()];

@@ -3,25 +3,35 @@
 use std::sync::Arc;
 
 use datafusion_expr::{Expr, Operator};
-use highwater_stream::{AggregateFunction, OverFrame};
+use highwater_stream::{AggregateFunction, OverFrame, is_proctime};
 use sqlparser::ast::{
-    DuplicateTreatment, Expr as Syntax, Function, FunctionArguments, NamedWindowDefinition, NamedWindowExpr,
-    OrderByExpr, Spanned, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    Expr as Syntax, Function, NamedWindowDefinition, NamedWindowExpr, OrderByExpr, Spanned, WindowFrame,
+    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Location;
 
-use super::aggregate::{bind_call, plain_arguments};
+use super::aggregate::{bind_call, bind_result, plain_arguments};
 use super::expression::{ExprBinder, bind_interval};
 use crate::error::{Bound, Fault};
 use crate::functions::cast::{self, OnFailure};
 use crate::functions::{Typed, arithmetic, integer_literal};
-use crate::relation::{Aggregate, Column, Node, OverFunction, OverWindow, Relation, column_name, named};
+use crate::relation::{
+    Aggregate, Column, Node, OverBy, OverFunction, OverWindow, Relation, column_name, named,
+};
 use crate::types::SqlType;
 
 /// Functions without a frame of their own: it reaches from the partition's first row to the row.
 const UNFRAMED: &[&str] = &["ROW_NUMBER", "RANK", "DENSE_RANK", "LAG"];
 /// What Flink has for bounded input only.
 const BATCH_ONLY: &[&str] = &["LEAD", "NTILE", "PERCENT_RANK", "CUME_DIST"];
+/// Aggregates in order of a value.
+const BY_VALUE: &[AggregateFunction] = &[
+    AggregateFunction::CountStar,
+    AggregateFunction::Count,
+    AggregateFunction::Sum,
+    AggregateFunction::Min,
+    AggregateFunction::Max,
+];
 const FORM: &str = "SUM(v) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 9 PRECEDING AND CURRENT ROW)";
 
 /// The calls with `OVER` of one SELECT, all over the same window.
@@ -51,6 +61,7 @@ struct Call {
     function: Kind,
     argument: Option<Expr>,
     argument_type: SqlType,
+    filter: Option<Expr>,
     output: SqlType,
 }
 
@@ -78,6 +89,33 @@ impl Overs {
             named.push((name.value.clone(), window.clone()));
         }
         Ok(Self { named, ..Self::default() })
+    }
+
+    /// # Errors
+    /// If Flink has no such window in order of a value.
+    fn check_by_value(&self, window: &Window) -> Bound<()> {
+        let Window { order, frame, at, .. } = window;
+        if frame.is_bounded() {
+            return Err(Fault::unsupported(*at, "OVER ordered by no time attribute, with a bounded frame")
+                .hint("order by the column of the WATERMARK"));
+        }
+        let ordered = order.ty.is_numeric()
+            || order.ty.is_text()
+            || order.ty.is_timestamp()
+            || matches!(order.ty, SqlType::Boolean | SqlType::Date | SqlType::Time(_));
+        if !ordered {
+            return Err(Fault::unsupported(*at, format!("OVER ordered by {}", order.ty)));
+        }
+        let simple = |call: &Call| match &call.function {
+            Kind::Aggregate { function, distinct } => !distinct && BY_VALUE.contains(function),
+            Kind::FirstValue | Kind::LastValue => true,
+            Kind::Lag { .. } => false,
+        };
+        if self.calls.iter().all(simple) {
+            return Ok(());
+        }
+        Err(Fault::unsupported(*at, "DISTINCT, LAG or a collection, ordered by no time attribute")
+            .hint("order by the column of the WATERMARK"))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -110,18 +148,30 @@ impl Overs {
     }
 
     /// The rows of `input` with the results.
-    pub(super) fn build(self, input: &Arc<Relation>) -> Bound<Arc<Relation>> {
-        let Some(window) = self.window else { return Ok(Arc::clone(input)) };
+    pub(super) fn build(mut self, input: &Arc<Relation>) -> Bound<Arc<Relation>> {
+        let Some(window) = self.window.take() else { return Ok(Arc::clone(input)) };
         let at = window.at;
-        let order = column_name(&window.order.expr)
-            .and_then(|name| input.index(name))
-            .filter(|index| window.plain && input.columns[*index].rowtime);
-        let Some(order) = order else {
-            return Err(not_by_time(&window));
-        };
-        if input.updating {
+        let by = column_name(&window.order.expr).and_then(|name| input.index(name));
+        let order = by.filter(|index| window.plain && input.columns[*index].rowtime);
+        let by_arrival =
+            is_proctime(&window.order.expr) || by.is_some_and(|index| input.columns[index].proctime);
+        let by_value = order.is_none() && !by_arrival;
+        if by_value {
+            self.check_by_value(&window)?;
+            let kept = window.plain && window.order.ty.is_timestamp();
+            if kept && column_name(&window.order.expr).is_some_and(|name| may_be_time(input, name)) {
+                return Err(Fault::unsupported(at, "OVER ordered by a time that is an event time below")
+                    .hint(
+                        "order by the column of the WATERMARK before windows and joins, or by window_time",
+                    ));
+            }
+        } else if input.updating {
             return Err(Fault::unsupported(at, "OVER by time over rows that change")
                 .hint("aggregate a table or view that is only added to"));
+        }
+        if by_arrival && matches!(window.frame, OverFrame::RangePreceding(_)) {
+            return Err(Fault::unsupported(at, "OVER in a range of processing time")
+                .hint("a number of rows: ROWS BETWEEN 9 PRECEDING AND CURRENT ROW"));
         }
         let mut before = Before::new(input, self.calls.len(), at)?;
         let keys: Vec<String> = window.keys.iter().map(|key| before.column(&key.expr, &key.ty)).collect();
@@ -130,31 +180,49 @@ impl Overs {
             .iter()
             .map(|call| {
                 let argument = call.argument.as_ref().map(|expr| before.column(expr, &call.argument_type));
-                over_function(call, argument)
+                let filter = call.filter.as_ref().map(|expr| before.column(expr, &SqlType::Boolean));
+                over_function(call, argument, filter)
             })
             .collect();
+        let by_column = by_value.then(|| before.column(&window.order.expr, &window.order.ty));
         let input = before.relation(input);
         let mut columns: Vec<Column> =
             input.columns.iter().map(|column| Column { window: None, ..column.clone() }).collect();
-        let order = columns[order].name.clone();
+        let order = match (order, by_column) {
+            (Some(index), _) => OverBy::EventTime(columns[index].name.clone()),
+            (None, Some(column)) => OverBy::Value { column, nulls_first: !window.nulls_last },
+            (None, None) => OverBy::Arrival,
+        };
         let results = self.calls.iter().enumerate();
         columns.extend(results.map(|(index, call)| Column::plain(result_name(index), call.output.clone())));
         Ok(Arc::new(Relation {
             columns,
-            updating: false,
+            updating: by_value,
             keys: input.keys.clone(),
             node: Node::Over { input, over: OverWindow { keys, order, frame: window.frame, calls } },
         }))
     }
 }
 
-fn over_function(call: &Call, argument: Option<String>) -> OverFunction {
+/// Whether Flink may still take a column for an event time that is none here: behind windows and joins.
+fn may_be_time(relation: &Relation, name: &str) -> bool {
+    match &relation.node {
+        Node::Scan(_) => false,
+        Node::Calc { input, columns, .. } => relation
+            .index(name)
+            .and_then(|index| column_name(&columns[index]))
+            .is_some_and(|below| may_be_time(input, below)),
+        _ => true,
+    }
+}
+
+fn over_function(call: &Call, argument: Option<String>, filter: Option<String>) -> OverFunction {
     match (&call.function, argument) {
         (Kind::Aggregate { function, distinct }, argument) => OverFunction::Aggregate(Aggregate {
             function: *function,
             argument,
             distinct: *distinct,
-            filter: None,
+            filter,
             output: call.output.clone(),
         }),
         (Kind::FirstValue, argument) => OverFunction::FirstValue(argument.unwrap_or_default()),
@@ -165,15 +233,6 @@ fn over_function(call: &Call, argument: Option<String>) -> OverFunction {
             default: default.clone(),
         },
     }
-}
-
-fn not_by_time(window: &Window) -> Fault {
-    if window.frame.is_bounded() {
-        return Fault::unsupported(window.at, "OVER ordered by no time attribute, with a bounded frame")
-            .hint("order by the column of the WATERMARK");
-    }
-    Fault::unsupported(window.at, "OVER ordered by no time attribute")
-        .hint("order by the column of the WATERMARK, selected unchanged")
 }
 
 fn result_name(index: usize) -> String {
@@ -284,7 +343,7 @@ impl ExprBinder<'_> {
                 }
                 let function = Kind::Aggregate { function: AggregateFunction::CountStar, distinct: false };
                 let (argument_type, output) = (SqlType::Null, SqlType::BigInt);
-                Ok(overs.add(Call { function, argument: None, argument_type, output }, at))
+                Ok(overs.add(Call { function, argument: None, argument_type, filter: None, output }, at))
             }
             "FIRST_VALUE" | "LAST_VALUE" => {
                 let [argument] = plain_arguments(function, at)?[..] else {
@@ -300,6 +359,10 @@ impl ExprBinder<'_> {
                 Ok(overs.add(aggregate_call(call), at))
             }
             "AVG" => self.over_average(overs, function, at),
+            "LISTAGG" | "ARRAY_AGG" | "COLLECT" | "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP"
+            | "VAR_SAMP" | "VARIANCE" => {
+                bind_result(self, function, name, at, &mut |call| overs.add(aggregate_call(call), at))
+            }
             _ => Err(Fault::unsupported(at, format!("{name} with OVER")).hint(
                 "COUNT, SUM, AVG, MIN, MAX, FIRST_VALUE, LAST_VALUE, LAG, ROW_NUMBER, RANK, DENSE_RANK",
             )),
@@ -307,13 +370,6 @@ impl ExprBinder<'_> {
     }
     /// `AVG(x) OVER w` is `SUM(x) OVER w / COUNT(x) OVER w`, as in Flink: the sum wraps around in the type of x.
     fn over_average(&mut self, overs: &mut Overs, function: &Function, at: Location) -> Bound<Typed> {
-        if let FunctionArguments::List(list) = &function.args
-            && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
-        {
-            return Err(
-                Fault::unsupported(at, "AVG(DISTINCT) with OVER").hint("SUM(DISTINCT x) / COUNT(DISTINCT x)")
-            );
-        }
         let average = bind_call(self, function, "AVG", at)?;
         let sum = bind_call(self, function, "SUM", at)?;
         let count = bind_call(self, function, "COUNT", at)?;
@@ -418,6 +474,7 @@ fn aggregate_call(call: super::aggregate::BoundCall) -> Call {
         function: Kind::Aggregate { function: call.function, distinct: call.distinct },
         argument: call.argument.map(|argument| argument.expr),
         argument_type,
+        filter: call.filter,
         output: call.output,
     }
 }
@@ -428,7 +485,7 @@ fn value_call(function: Kind, argument: Typed) -> Bound<Call> {
         return Err(Fault::unsupported(argument.at, format!("this function of {} with OVER", argument.ty)));
     }
     let ty = argument.ty;
-    Ok(Call { function, argument: Some(argument.expr), argument_type: ty.clone(), output: ty })
+    Ok(Call { function, argument: Some(argument.expr), argument_type: ty.clone(), filter: None, output: ty })
 }
 
 /// Flink wants the default in the value's type, for it does not convert it.

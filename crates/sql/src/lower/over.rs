@@ -6,7 +6,7 @@ use arrow::datatypes::Schema;
 use highwater_stream::{NodeId, OperatorSpec, OverAggregateSpec, OverCall, OverOrder};
 
 use super::{Lowering, Names, aggregate_call, narrowed, place, places};
-use crate::relation::{Node, OverFunction, OverWindow, Relation};
+use crate::relation::{Node, OverBy, OverFunction, OverWindow, Relation};
 
 impl Lowering {
     pub(super) fn prune_over(
@@ -26,8 +26,17 @@ impl Lowering {
         }
         let mut below: Names = needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
         below.extend(over.keys.iter().cloned());
-        below.insert(over.order.clone());
-        below.extend(calls().filter_map(|(call, _)| argument(call)).cloned());
+        match &over.order {
+            OverBy::EventTime(column) | OverBy::Value { column, .. } => {
+                below.insert(column.clone());
+            }
+            OverBy::Arrival => {}
+        }
+        below.extend(calls().flat_map(|(call, _)| arguments(call)).cloned());
+        if below.is_empty() {
+            // Rows need a column to be counted by.
+            below.extend(input.columns.first().map(|column| column.name.clone()));
+        }
         let kept: Names =
             calls().map(|(_, column)| column.name.clone()).chain(below.iter().cloned()).collect();
         let over = OverWindow { calls: calls().map(|(call, _)| call.clone()).collect(), ..over.clone() };
@@ -40,7 +49,13 @@ impl Lowering {
         let schema = self.schema(from);
         let spec = OverAggregateSpec {
             keys: places(&over.keys, &schema),
-            order: OverOrder::EventTime(place(&over.order, &schema)),
+            order: match &over.order {
+                OverBy::EventTime(column) => OverOrder::EventTime(place(column, &schema)),
+                OverBy::Arrival => OverOrder::Arrival,
+                OverBy::Value { column, nulls_first } => {
+                    OverOrder::Value { column: place(column, &schema), nulls_first: *nulls_first }
+                }
+            },
             frame: over.frame,
             calls: over.calls.iter().map(|call| over_call(call, &schema)).collect(),
         };
@@ -51,13 +66,14 @@ impl Lowering {
     }
 }
 
-fn argument(call: &OverFunction) -> Option<&String> {
-    match call {
-        OverFunction::Aggregate(aggregate) => aggregate.argument.as_ref(),
+fn arguments(call: &OverFunction) -> impl Iterator<Item = &String> {
+    let (argument, filter) = match call {
+        OverFunction::Aggregate(aggregate) => (aggregate.argument.as_ref(), aggregate.filter.as_ref()),
         OverFunction::FirstValue(argument)
         | OverFunction::LastValue(argument)
-        | OverFunction::Lag { argument, .. } => Some(argument),
-    }
+        | OverFunction::Lag { argument, .. } => (Some(argument), None),
+    };
+    argument.into_iter().chain(filter)
 }
 
 fn over_call(call: &OverFunction, schema: &Schema) -> OverCall {
