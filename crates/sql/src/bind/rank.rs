@@ -14,8 +14,8 @@ use super::query::Item;
 use crate::error::{Bound, Fault};
 use crate::functions::{integer_literal, literal};
 use crate::relation::{
-    Aggregate, Column, Node, OverFunction, OverWindow, Rank, RankWhen, Relation, SortColumn, WindowRole,
-    column_name, named,
+    Aggregate, Column, Node, OverBy, OverFunction, OverWindow, Rank, RankWhen, Relation, SortColumn,
+    WindowRole, column_name, named,
 };
 use crate::types::SqlType;
 
@@ -179,7 +179,12 @@ fn count_rows(keys: Vec<String>, order: String) -> OverWindow {
         filter: None,
         output: SqlType::BigInt,
     };
-    OverWindow { keys, order, frame: OverFrame::Rows, calls: vec![OverFunction::Aggregate(count)] }
+    OverWindow {
+        keys,
+        order: OverBy::EventTime(order),
+        frame: OverFrame::Rows,
+        calls: vec![OverFunction::Aggregate(count)],
+    }
 }
 
 /// The first column that is computed as the column at `index`.
@@ -327,7 +332,9 @@ fn with_ranks(relation: &Arc<Relation>, ranks: (u64, u64), at: Location) -> Boun
         }
         Node::Rank { input, rank } => with_number(input, Rank { ranks: Some(ranks), ..rank.clone() }, ranks),
         Node::Over { input, over } => {
-            let order = SortColumn { name: over.order.clone(), descending: false, nulls_first: true };
+            // Made of a ROW_NUMBER() by event time that had no bound yet.
+            let OverBy::EventTime(time) = &over.order else { return Ok(Arc::clone(relation)) };
+            let order = SortColumn { name: time.clone(), descending: false, nulls_first: true };
             let rank = Rank {
                 keys: over.keys.clone(),
                 order: vec![order],
