@@ -7,6 +7,7 @@ mod over;
 mod rank;
 mod repeat;
 mod time_join;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -18,14 +19,14 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
-    OperatorSpec, PlanNode, RowtimeSpec, SessionTableSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan,
-    UnnestSpec, WindowAggregateSpec, WindowShape, WindowSpec, carries_changes, finds_fields_by_name,
+    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
+    carries_changes, finds_fields_by_name,
 };
 
 use crate::catalog::{ColumnDefinition, ColumnKind};
 use crate::functions::compare::binary;
 use crate::functions::{is_fallible, literal};
-use crate::relation::{Aggregate, Column, JoinKey, Node, Relation, Scan, Window, column_name, named};
+use crate::relation::{Aggregate, Column, JoinKey, Node, Relation, Scan, column_name, named};
 use crate::types::SqlType;
 use crate::uses::Uses;
 
@@ -124,32 +125,8 @@ impl Lowering {
             }
             Node::Unnest { .. } => self.prune_unnest(relation, needed),
             Node::Repeat { .. } => self.prune_repeat(relation, needed),
-            Node::WindowTable { input, window } => {
-                let mut below: Names =
-                    needed.iter().filter(|name| input.index(name).is_some()).cloned().collect();
-                below.insert(window.time.clone());
-                below.extend(window.partition.iter().cloned());
-                let input = self.prune_exactly(input, &below);
-                let window_column = |name: &str| {
-                    relation.index(name).is_some_and(|index| relation.columns[index].window.is_some())
-                };
-                with(Node::WindowTable { input, window: window.clone() }, &|name| {
-                    below.contains(name) || window_column(name)
-                })
-            }
-            Node::WindowAggregate { input, window, keys, calls, parts } => {
-                let mut below = aggregate_references(keys, calls);
-                below.insert(window.time.clone());
-                let input = self.prune(input, &below);
-                let node = Node::WindowAggregate {
-                    input,
-                    window: window.clone(),
-                    keys: keys.clone(),
-                    calls: calls.clone(),
-                    parts: parts.clone(),
-                };
-                with(node, &|_| true)
-            }
+            Node::WindowTable { input, window } => self.prune_window_table(relation, needed, input, window),
+            Node::WindowAggregate { .. } => self.prune_window_aggregate(relation),
             Node::GroupAggregate { input, keys, calls } => {
                 let mut below = aggregate_references(keys, calls);
                 if below.is_empty() {
@@ -283,28 +260,7 @@ impl Lowering {
                 self.unnest(relation, input, collection, (*ordinality, *outer))
             }
             Node::WindowTable { input, window } => self.window_table(relation, input, window),
-            Node::WindowAggregate { input, window, keys, calls, parts } => {
-                let from = self.relation(input);
-                let schema = self.schema(from);
-                let spec = WindowAggregateSpec {
-                    window: window_spec(window, &schema),
-                    keys: places(keys, &schema),
-                    calls: aggregate_calls(calls, &schema),
-                    window_columns: parts.clone(),
-                };
-                let mut text = describe_aggregate(keys, calls);
-                let _ = write!(text, " {} {parts:?}", describe_window(window));
-                let title = format!("WindowAggregate({})", title_of(keys, calls));
-                self.keyed(
-                    "window-aggregate",
-                    title,
-                    text,
-                    OperatorSpec::WindowAggregate(spec.clone()),
-                    from,
-                    spec.keys,
-                    relation,
-                )
-            }
+            Node::WindowAggregate { .. } => self.window_aggregate(relation),
             Node::Join { left, right, kind, keys, residual } => {
                 self.join(relation, [left, right], (*kind, keys, residual.as_ref()))
             }
@@ -412,42 +368,6 @@ impl Lowering {
             single,
             shared: true,
         })
-    }
-
-    fn window_table(&mut self, relation: &Relation, input: &Arc<Relation>, window: &Window) -> NodeId {
-        let from = self.relation(input);
-        let schema = self.schema(from);
-        if window.shape == WindowShape::Session {
-            let spec = SessionTableSpec {
-                window: window_spec(window, &schema),
-                keys: places(&window.partition, &schema),
-            };
-            let (text, title) = (describe_window(window), format!("Window({})", window.time));
-            let spread = spec.keys.clone();
-            return self.keyed(
-                "window",
-                title,
-                text,
-                OperatorSpec::SessionTable(spec),
-                from,
-                spread,
-                relation,
-            );
-        }
-        let below = &self.plan.nodes[from];
-        let draft = Draft {
-            kind: "window",
-            description: format!("window {} of {}", describe_window(window), below.uid),
-            identity: None,
-            title: format!("Window({})", window.time),
-            spec: OperatorSpec::WindowTable(window_spec(window, &schema)),
-            inputs: vec![Edge { from, exchange: Exchange::Forward }],
-            schema: relation.schema(),
-            changelog: below.changelog,
-            single: below.single,
-            shared: true,
-        };
-        self.node(draft)
     }
 
     fn unnest(
@@ -750,17 +670,6 @@ fn place(name: &str, schema: &Schema) -> usize {
     schema.index_of(name).expect("the binder named a column of its input, and pruning kept it")
 }
 
-fn window_spec(window: &Window, schema: &Schema) -> WindowSpec {
-    WindowSpec {
-        time_column: place(&window.time, schema),
-        shape: window.shape,
-        size_ms: window.size_ms,
-        offset_ms: window.offset_ms,
-        zone: window.zone.clone(),
-        processing_time: window.processing_time,
-    }
-}
-
 fn aggregate_calls(calls: &[Aggregate], schema: &Schema) -> Vec<AggregateCall> {
     calls.iter().map(|call| aggregate_call(call, schema)).collect()
 }
@@ -773,22 +682,6 @@ fn aggregate_call(call: &Aggregate, schema: &Schema) -> AggregateCall {
         filter: call.filter.as_ref().map(|name| place(name, schema)),
         output: call.output.to_arrow(),
     }
-}
-
-fn describe_window(window: &Window) -> String {
-    let Window { time, shape, size_ms, offset_ms, zone, processing_time, partition } = window;
-    let mut text = match shape {
-        WindowShape::Tumble => "tumble".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
-    };
-    let _ = write!(text, " {time} {size_ms} {offset_ms} {zone:?}");
-    if *processing_time {
-        text.push_str(" processing time");
-    }
-    if *shape == WindowShape::Session {
-        let _ = write!(text, " of {partition:?}");
-    }
-    text
 }
 
 fn describe_aggregate(keys: &[String], calls: &[Aggregate]) -> String {

@@ -474,11 +474,6 @@ impl Grouping {
                 .map_or(SqlType::Timestamp(3), |index| below.columns[index].ty.clone()),
             at,
         };
-        let cut = matches!(window.shape, WindowShape::Session | WindowShape::Attached);
-        if self.has_sets() && cut {
-            return Err(Fault::unsupported(at, "GROUPING SETS over sessions or over the results of windows")
-                .hint("over TABLE(TUMBLE(..)), HOP or CUMULATE they are supported"));
-        }
         let sets = self.sets_without_windows(|key| role(key).is_some(), at)?;
         let key_names = before.keys(keys.iter().copied())?;
         let calls = before.calls(&self.calls, at)?;
@@ -504,18 +499,10 @@ impl Grouping {
         );
         let mut parts = Vec::with_capacity(window_keys.len());
         let mut unique_keys = Vec::new();
-        for key in window_keys {
-            let Some(role) = closed(key) else { continue };
+        for (key, role) in window_keys.into_iter().filter_map(|key| Some((key, closed(key)?))) {
             unique_keys.push((0..key_count).chain(std::iter::once(columns.len())).collect());
             parts.push(role.part);
-            let time = role.part == WindowColumn::Time;
-            columns.push(Column {
-                name: key.name.clone(),
-                ty: key.bound.ty.clone(),
-                rowtime: time && !role.processing_time,
-                proctime: time && role.processing_time,
-                window: Some(role),
-            });
+            columns.push(window_column(key, role));
         }
         let (input, key_names) = expand(before.relation(&below), key_names, &keys, &sets);
         let window = Window { time: time_name, ..window };
@@ -587,6 +574,11 @@ impl Grouping {
             );
             return Err(Fault::new(at, message));
         }
+        let cut = matches!(window.shape, WindowShape::Session | WindowShape::Attached);
+        if self.has_sets() && cut {
+            return Err(Fault::unsupported(at, "GROUPING SETS over sessions or over the results of windows")
+                .hint("over TABLE(TUMBLE(..)), HOP or CUMULATE they are supported"));
+        }
         self.check_merging(window.shape, at)
     }
 
@@ -603,6 +595,18 @@ impl Grouping {
             .hint("MIN and MAX merge; TUMBLE windows do not"));
         }
         Ok(())
+    }
+}
+
+/// The result's column of a window's part.
+fn window_column(key: &Key, role: WindowRole) -> Column {
+    let time = role.part == WindowColumn::Time;
+    Column {
+        name: key.name.clone(),
+        ty: key.bound.ty.clone(),
+        rowtime: time && !role.processing_time,
+        proctime: time && role.processing_time,
+        window: Some(role),
     }
 }
 
