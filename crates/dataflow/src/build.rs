@@ -19,9 +19,9 @@ use crate::handle::{BarrierInbox, JobShared};
 use crate::inputs::Inputs;
 use crate::operator::Operator;
 use crate::operators::{
-    Calc, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate, OverValue,
-    Place, Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TemporalJoin, TopRow, Union, Unnest,
-    WindowAggregate, WindowJoin, WindowRank, WindowTable,
+    Calc, EachRow, FirstRow, FirstRows, GroupAggregate, IntervalJoin, Join, MatchRecognize, OverAggregate,
+    OverValue, Place, Rank, Repeat, SessionAggregate, SessionTable, Sink, Sort, TemporalJoin, TopRow, Union,
+    Unnest, WindowAggregate, WindowJoin, WindowRank, WindowTable,
 };
 use crate::ready::Signal;
 use crate::source::{Restored, SharedSource, Source};
@@ -391,13 +391,14 @@ impl Builder<'_> {
             },
             OperatorSpec::Rank(spec) => {
                 let retract = from.changelog == ChangelogMode::Retract;
-                match (spec.order.is_empty(), spec.ranks, spec.numbered) {
+                let rank: Box<dyn Operator> = match (spec.order.is_empty(), spec.ranks, spec.numbered) {
                     (true, ..) if !retract && !spec.later_first => {
                         Box::new(FirstRows::new(place, &from.schema, spec)?)
                     }
                     (_, (1, 1), false) if !retract => Box::new(TopRow::new(place, &from.schema, spec)?),
                     _ => Box::new(Rank::new(place, &from.schema, spec, retract)?),
-                }
+                };
+                if spec.each_row { Box::new(EachRow::new(rank)) } else { rank }
             }
             OperatorSpec::FirstRow(spec) => Box::new(FirstRow::new(place, &from.schema, spec)?),
             OperatorSpec::WindowRank(spec) => Box::new(WindowRank::new(place, &from.schema, spec)?),

@@ -445,6 +445,8 @@ pub struct RankSpec {
     pub ranks: (u64, u64),
     /// Whether rows carry their rank.
     pub numbered: bool,
+    /// Tells what each row changes, not what a batch of rows does.
+    pub each_row: bool,
 }
 
 /// `ORDER BY column`.

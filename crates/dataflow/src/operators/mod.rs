@@ -1,6 +1,7 @@
 //! The operators, one file each.
 
 mod calc;
+mod each_row;
 mod first_row;
 mod first_rows;
 mod group_aggregate;
@@ -28,6 +29,7 @@ mod window_rank;
 mod window_table;
 
 pub(crate) use calc::Calc;
+pub(crate) use each_row::EachRow;
 pub(crate) use first_row::FirstRow;
 pub(crate) use first_rows::FirstRows;
 pub(crate) use group_aggregate::GroupAggregate;

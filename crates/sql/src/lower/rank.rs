@@ -58,6 +58,7 @@ impl Lowering {
             later_first: rank.later_first,
             ranks: rank.ranks.unwrap_or((1, u64::MAX)),
             numbered: numbered(relation).is_some(),
+            each_row: false,
         };
         let keys = spec.keys.clone();
         let names = rank.keys.join(", ");

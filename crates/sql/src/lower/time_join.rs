@@ -49,6 +49,9 @@ impl Lowering {
 
     pub(super) fn time_join(&mut self, relation: &Relation, join: &TimeJoin) -> NodeId {
         let [left, right] = [&join.left, &join.right].map(|side| self.relation(side));
+        if matches!(join.over, Over::Version { .. }) {
+            self.tell_each_version(right);
+        }
         let [of_left, of_right] = [left, right].map(|side| &self.plan.nodes[side]);
         let plain = JoinSpec {
             kind: join.kind,
@@ -114,5 +117,20 @@ impl Lowering {
             single: join.keys.is_empty(),
             shared: true,
         })
+    }
+    /// Every version counts, also one that another of the same batch replaces.
+    fn tell_each_version(&mut self, mut versions: NodeId) {
+        loop {
+            let node = &mut self.plan.nodes[versions];
+            match &mut node.spec {
+                OperatorSpec::Rank(spec) => spec.each_row = true,
+                OperatorSpec::Calc { .. } => {
+                    versions = node.inputs[0].from;
+                    continue;
+                }
+                _ => {}
+            }
+            return;
+        }
     }
 }

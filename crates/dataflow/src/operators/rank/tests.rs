@@ -116,6 +116,7 @@ fn specs() -> impl Strategy<Value = RankSpec> {
             later_first: later,
             ranks,
             numbered,
+            each_row: false,
         },
     )
 }
@@ -179,7 +180,8 @@ proptest! {
 #[test]
 fn all_that_goes_is_said_first() {
     let order = vec![SortKey { column: 1, descending: false, nulls_first: true }];
-    let spec = RankSpec { keys: vec![0], order, later_first: false, ranks: (1, 3), numbered: true };
+    let spec =
+        RankSpec { keys: vec![0], order, later_first: false, ranks: (1, 3), numbered: true, each_row: false };
     let mut rank = operator(&spec, false, (0, 1));
     let mut result = BTreeMap::new();
     feed(
@@ -233,7 +235,8 @@ impl Timed {
             }
             Self::Window(later_first) => {
                 let (keys, order) = (vec![0], vec![by_value]);
-                let rank = RankSpec { keys, order, later_first, ranks: (1, 2), numbered: true };
+                let rank =
+                    RankSpec { keys, order, later_first, ranks: (1, 2), numbered: true, each_row: false };
                 let spec = WindowRankSpec { rank, window_end: 1, zone: None };
                 Box::new(WindowRank::new(&place(timed_schema(true), shard), &input, &spec).unwrap())
             }
