@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use highwater_stream::{
     AggregateCall, ChangelogMode, Exchange, JoinSpec, MatchSpec, MatchValue, OperatorSpec, OverAggregateSpec,
-    OverCall, OverFrame, OverOrder, PlanNode, RankSpec, SortKey, StreamPlan, Times, WindowShape, WindowSpec,
+    OverCall, OverFrame, OverOrder, PlanNode, RankSpec, SortKey, SourceSpec, StreamPlan, Times, WindowShape,
+    WindowSpec,
 };
 
 /// One line per operator, inputs first: `#2 GroupAggregate by [k] calls [Count(v)] <- #1 hash[k] updating`.
@@ -37,30 +38,45 @@ pub(crate) fn explain(plan: &StreamPlan) -> String {
     text
 }
 
+fn time_join_text(plan: &StreamPlan, node: &PlanNode) -> String {
+    match &node.spec {
+        OperatorSpec::IntervalJoin(spec) => {
+            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
+            let bounds = format!("{left} - {right} in {}..={} ms", spec.lower_ms, spec.upper_ms);
+            format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
+        }
+        OperatorSpec::WindowJoin(spec) => {
+            let (left, right) = two_columns(plan, node, (spec.left_end, spec.right_end));
+            let zone = spec.zone.as_ref().map_or_else(String::new, |zone| format!(" zone {zone}"));
+            format!("Window{}, windows to {left} = {right}{zone}", join_text(plan, node, &spec.join))
+        }
+        OperatorSpec::TemporalJoin(spec) => {
+            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
+            format!("Temporal{}, versions of {right} at {left}", join_text(plan, node, &spec.join))
+        }
+        _ => String::new(),
+    }
+}
+
+fn source_text(node: &PlanNode, source: &SourceSpec) -> String {
+    let physical: Vec<&str> = source.physical.fields().iter().map(|field| field.name().as_str()).collect();
+    let columns = node.schema.fields().iter().zip(&source.columns);
+    let columns: Vec<String> = columns.map(|(field, expr)| column(field.name(), &expr.to_string())).collect();
+    let mut text = format!("{} reads [{}] gives [{}]", node.title, physical.join(", "), columns.join(", "));
+    if let Some(rowtime) = &source.rowtime {
+        let _ =
+            write!(text, " watermark {} = {}", node.schema.field(rowtime.column).name(), rowtime.watermark);
+    }
+    text
+}
+
 fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
     let input = node.inputs.first().map(|edge| &plan.nodes[edge.from]);
     let name =
         |index: usize| input.map_or_else(String::new, |input| input.schema.field(index).name().clone());
     let names = |indexes: &[usize]| indexes.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ");
     match &node.spec {
-        OperatorSpec::Source(source) => {
-            let physical: Vec<&str> =
-                source.physical.fields().iter().map(|field| field.name().as_str()).collect();
-            let columns = node.schema.fields().iter().zip(&source.columns);
-            let columns: Vec<String> =
-                columns.map(|(field, expr)| column(field.name(), &expr.to_string())).collect();
-            let mut text =
-                format!("{} reads [{}] gives [{}]", node.title, physical.join(", "), columns.join(", "));
-            if let Some(rowtime) = &source.rowtime {
-                let _ = write!(
-                    text,
-                    " watermark {} = {}",
-                    node.schema.field(rowtime.column).name(),
-                    rowtime.watermark
-                );
-            }
-            text
-        }
+        OperatorSpec::Source(source) => source_text(node, source),
         OperatorSpec::Calc { filter, columns } => {
             let columns = node.schema.fields().iter().zip(columns);
             let columns: Vec<String> =
@@ -94,25 +110,14 @@ fn operator(plan: &StreamPlan, node: &PlanNode) -> String {
             format!("GroupAggregate by [{}] calls [{}]", names(&spec.keys), calls(&spec.calls, &name))
         }
         OperatorSpec::Join(spec) => join_text(plan, node, spec),
-        OperatorSpec::IntervalJoin(spec) => {
-            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
-            let bounds = format!("{left} - {right} in {}..={} ms", spec.lower_ms, spec.upper_ms);
-            format!("Interval{}, {bounds}", join_text(plan, node, &spec.join))
-        }
         OperatorSpec::MatchRecognize(spec) => match_text(node, spec, &name),
         OperatorSpec::OverAggregate(spec) => over_text(spec, &name),
         OperatorSpec::Rank(_)
         | OperatorSpec::FirstRow(_)
         | OperatorSpec::WindowRank(_)
         | OperatorSpec::Sort(_) => rank_text(&node.spec, &name),
-        OperatorSpec::WindowJoin(spec) => {
-            let (left, right) = two_columns(plan, node, (spec.left_end, spec.right_end));
-            let zone = spec.zone.as_ref().map_or_else(String::new, |zone| format!(" zone {zone}"));
-            format!("Window{}, windows to {left} = {right}{zone}", join_text(plan, node, &spec.join))
-        }
-        OperatorSpec::TemporalJoin(spec) => {
-            let (left, right) = two_columns(plan, node, (spec.left_time, spec.right_time));
-            format!("Temporal{}, versions of {right} at {left}", join_text(plan, node, &spec.join))
+        OperatorSpec::IntervalJoin(_) | OperatorSpec::WindowJoin(_) | OperatorSpec::TemporalJoin(_) => {
+            time_join_text(plan, node)
         }
         OperatorSpec::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {

@@ -6,6 +6,7 @@ mod match_recognize;
 mod over;
 mod rank;
 mod repeat;
+mod scan;
 mod time_join;
 mod window;
 
@@ -19,11 +20,9 @@ use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, Operator};
 use highwater_stream::{
     AggregateCall, ChangelogMode, Edge, Exchange, GroupAggregateSpec, JoinKind, JoinSpec, NodeId,
-    OperatorSpec, PlanNode, RowtimeSpec, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
-    carries_changes, finds_fields_by_name,
+    OperatorSpec, PlanNode, SinkSpec, SinkTarget, SourceSpec, StreamPlan, UnnestSpec,
 };
 
-use crate::catalog::{ColumnDefinition, ColumnKind};
 use crate::functions::compare::binary;
 use crate::functions::{is_fallible, literal};
 use crate::relation::{Aggregate, Column, JoinKey, Node, Relation, Scan, column_name, named};
@@ -494,97 +493,6 @@ impl Lowering {
             schema,
             changelog: ChangelogMode::InsertOnly,
             single: true,
-            shared: true,
-        })
-    }
-
-    fn scan(&mut self, scan: &Scan) -> NodeId {
-        let table = &scan.table;
-        let mut needed = self.needed.get(&scan_key(scan)).cloned().unwrap_or_default();
-        if let Some((index, watermark)) = &table.rowtime {
-            needed.add_whole(&table.columns[*index].name);
-            needed.add(watermark);
-        }
-        if needed.is_empty() {
-            // COUNT(*) needs rows, not columns; the first is as good as any.
-            table.columns.iter().take(1).for_each(|column| needed.add_whole(&column.name));
-        }
-        let kept: Vec<_> = table.columns.iter().filter(|column| needed.contains(&column.name)).collect();
-        let mut read = Uses::default();
-        let mut columns = Vec::with_capacity(kept.len());
-        for column in &kept {
-            match &column.kind {
-                ColumnKind::Computed(expr) => {
-                    read.add(expr);
-                    columns.push(expr.clone());
-                }
-                ColumnKind::Physical | ColumnKind::Metadata { .. } => {
-                    read.add_all_of(&column.name, &needed);
-                    columns.push(named(&column.name));
-                }
-            }
-        }
-        if read.is_empty() {
-            // Rows of computed columns alone still need a column to be counted by.
-            let physical = table.columns.iter().find(|column| matches!(column.kind, ColumnKind::Physical));
-            physical.iter().for_each(|column| read.add_whole(&column.name));
-        }
-        let whole_rows = !finds_fields_by_name(&scan.options);
-        let field = |column: &ColumnDefinition| match &column.kind {
-            ColumnKind::Physical if !whole_rows => {
-                read.narrowed(&column.name, &column.ty).field(&column.name)
-            }
-            _ => column.ty.field(&column.name),
-        };
-        let physical = |only: Option<&Uses>, metadata: bool| -> SchemaRef {
-            let fields: Vec<Field> = table
-                .columns
-                .iter()
-                .filter(|column| only.is_none_or(|only| only.contains(&column.name)))
-                .filter_map(|column| match &column.kind {
-                    ColumnKind::Physical if only.is_none() => Some(column.ty.field(&column.name)),
-                    ColumnKind::Physical => Some(field(column)),
-                    ColumnKind::Metadata { key, .. } if metadata => {
-                        let mut field = column.ty.field(&column.name);
-                        let mut marks = field.metadata().clone();
-                        marks.insert("metadata".to_owned(), key.clone());
-                        field.set_metadata(marks);
-                        Some(field)
-                    }
-                    ColumnKind::Metadata { .. } | ColumnKind::Computed(_) => None,
-                })
-                .collect();
-            Arc::new(Schema::new(fields))
-        };
-        let rowtime = table.rowtime.as_ref().and_then(|(index, watermark)| {
-            let name = &table.columns[*index].name;
-            let column = kept.iter().position(|column| column.name == *name)?;
-            Some(RowtimeSpec { column, watermark: watermark.clone(), idle_timeout_ms: scan.idle_timeout_ms })
-        });
-        let spec = SourceSpec {
-            table: table.name.clone(),
-            options: scan.options.clone(),
-            physical: physical(Some(&read), true),
-            declared: physical(None, false),
-            columns,
-            rowtime,
-        };
-        let updating = carries_changes(&scan.options);
-        let mut identity = format!("source {} {}", table.name, place_of(&scan.options));
-        if updating {
-            // What reads it keeps another state than over rows that only come.
-            identity.push_str(" changes");
-        }
-        self.node(Draft {
-            kind: "source",
-            description: format!("source {}", scan_key(scan)),
-            identity: Some(identity),
-            title: format!("Source({})", table.name),
-            spec: OperatorSpec::Source(spec),
-            inputs: Vec::new(),
-            schema: Arc::new(Schema::new(kept.iter().map(|column| field(column)).collect::<Vec<_>>())),
-            changelog: mode(updating),
-            single: false,
             shared: true,
         })
     }

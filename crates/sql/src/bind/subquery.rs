@@ -4,6 +4,7 @@
 //! A subquery may name columns of the query around it in its own WHERE. Bound, such a column is called
 //! [`OUTER`] and its name, until it turns into a column of the join's left side.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -303,12 +304,8 @@ impl Session<'_> {
             columns.push(self.output(&mut ExprBinder::new(&scope, self.zone), item)?);
         }
         let selected = columns.len();
-        let mut tied: Vec<String> = Vec::new();
-        for name in conditions.iter().flat_map(Expr::column_refs).map(|column| &column.name) {
-            if !name.starts_with(OUTER) && !tied.contains(name) {
-                tied.push(name.clone());
-            }
-        }
+        let mut tied = columns_of(&conditions);
+        tied.retain(|name| !name.starts_with(OUTER));
         for name in &tied {
             let ty = scope.relation.index(name).map(|index| scope.relation.columns[index].ty.clone());
             columns.push((name.clone(), named(name), ty.unwrap_or(SqlType::Null)));
@@ -410,12 +407,8 @@ impl Subquery {
 
     /// Pairs no row of the query around in which a column is NULL that the conditions name.
     fn demand_outer(&mut self) {
-        let mut outer: Vec<String> = Vec::new();
-        for column in self.conditions.iter().flat_map(Expr::column_refs) {
-            if column.name.starts_with(OUTER) && !outer.contains(&column.name) {
-                outer.push(column.name.clone());
-            }
-        }
+        let mut outer = columns_of(&self.conditions);
+        outer.retain(|name| name.starts_with(OUTER));
         self.conditions.extend(outer.iter().map(|name| Expr::IsNotNull(Box::new(named(name)))));
     }
 
@@ -696,4 +689,11 @@ fn equality(condition: &Expr) -> Option<(Expr, Expr)> {
         (true, false) if !names_outer(right) => Some(((**right).clone(), (**left).clone())),
         _ => None,
     }
+}
+
+/// The columns that the conditions name, each once, in an order that is the same in every process: plans
+/// are compared by their text.
+fn columns_of(conditions: &[Expr]) -> Vec<String> {
+    let names = conditions.iter().flat_map(Expr::column_refs).map(|column| column.name.clone());
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
