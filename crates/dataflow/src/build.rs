@@ -8,7 +8,7 @@ use highwater_env::{Clock, KEY_GROUPS, MemoryBudget};
 use highwater_state::{KeyCodec, RestoredState};
 use highwater_stream::{
     ChangelogMode, Connect, Edge, Exchange, IntervalJoinSpec, NodeId, OperatorSpec, OverOrder, PlanNode,
-    StreamPlan, TemporalJoinSpec, WindowJoinSpec, WindowShape,
+    RankSpec, StreamPlan, TemporalJoinSpec, WindowJoinSpec, WindowShape,
 };
 
 use crate::channel::{Channel, ChannelLimits};
@@ -345,11 +345,6 @@ impl Builder<'_> {
         let node = &self.plan.nodes[id];
         let from = node.inputs.first().map(|edge| &self.plan.nodes[edge.from]);
         let from = from.ok_or_else(|| JobError::Plan(format!("{}: no input", node.title)))?;
-        let sides = || {
-            let side = |input: usize| node.inputs.get(input).map(|edge| &self.plan.nodes[edge.from].schema);
-            let both = side(0).zip(side(1));
-            both.ok_or_else(|| JobError::Plan(format!("{}: a join of one input", node.title)))
-        };
         Ok(match &node.spec {
             OperatorSpec::Source(_) => {
                 return Err(JobError::Plan(format!("{}: a source with inputs", node.title)));
@@ -374,14 +369,6 @@ impl Builder<'_> {
                 let retract = from.changelog == ChangelogMode::Retract;
                 Box::new(GroupAggregate::new(place, &from.schema, spec, retract)?)
             }
-            OperatorSpec::Join(spec) => {
-                let (left, right) = sides()?;
-                Box::new(Join::new(place, left, right, spec)?)
-            }
-            OperatorSpec::IntervalJoin(spec) => {
-                let (left, right) = sides()?;
-                Box::new(IntervalJoin::new(place, left, right, spec)?)
-            }
             OperatorSpec::MatchRecognize(spec) => Box::new(MatchRecognize::new(place, &from.schema, spec)?),
             OperatorSpec::OverAggregate(spec) => match spec.order {
                 OverOrder::Value { .. } => Box::new(OverValue::new(place, &from.schema, spec)?),
@@ -389,32 +376,42 @@ impl Builder<'_> {
                     Box::new(OverAggregate::new(place, &from.schema, spec)?)
                 }
             },
-            OperatorSpec::Rank(spec) => {
-                let retract = from.changelog == ChangelogMode::Retract;
-                let rank: Box<dyn Operator> = match (spec.order.is_empty(), spec.ranks, spec.numbered) {
-                    (true, ..) if !retract && !spec.later_first => {
-                        Box::new(FirstRows::new(place, &from.schema, spec)?)
-                    }
-                    (_, (1, 1), false) if !retract => Box::new(TopRow::new(place, &from.schema, spec)?),
-                    _ => Box::new(Rank::new(place, &from.schema, spec, retract)?),
-                };
-                if spec.each_row { Box::new(EachRow::new(rank)) } else { rank }
-            }
+            OperatorSpec::Rank(spec) => rank(place, from, spec)?,
             OperatorSpec::FirstRow(spec) => Box::new(FirstRow::new(place, &from.schema, spec)?),
             OperatorSpec::WindowRank(spec) => Box::new(WindowRank::new(place, &from.schema, spec)?),
             OperatorSpec::Sort(spec) => Box::new(Sort::new(place, &from.schema, spec)?),
-            OperatorSpec::WindowJoin(spec) => {
-                let (left, right) = sides()?;
-                Box::new(WindowJoin::new(place, left, right, spec)?)
-            }
-            OperatorSpec::TemporalJoin(spec) => {
-                let (left, right) = sides()?;
-                Box::new(TemporalJoin::new(place, left, right, spec)?)
-            }
+            OperatorSpec::Join(_)
+            | OperatorSpec::IntervalJoin(_)
+            | OperatorSpec::WindowJoin(_)
+            | OperatorSpec::TemporalJoin(_) => self.join(node, place)?,
             OperatorSpec::Sink(spec) => {
                 let connector = self.connect.sink(&place.uid, spec, &node.schema, place.shard)?;
                 Box::new(Sink::new(connector))
             }
         })
     }
+
+    fn join(&self, node: &PlanNode, place: &Place) -> Result<Box<dyn Operator>, JobError> {
+        let side = |input: usize| node.inputs.get(input).map(|edge| &self.plan.nodes[edge.from].schema);
+        let both = side(0).zip(side(1));
+        let (left, right) =
+            both.ok_or_else(|| JobError::Plan(format!("{}: a join of one input", node.title)))?;
+        Ok(match &node.spec {
+            OperatorSpec::IntervalJoin(spec) => Box::new(IntervalJoin::new(place, left, right, spec)?),
+            OperatorSpec::WindowJoin(spec) => Box::new(WindowJoin::new(place, left, right, spec)?),
+            OperatorSpec::TemporalJoin(spec) => Box::new(TemporalJoin::new(place, left, right, spec)?),
+            OperatorSpec::Join(spec) => Box::new(Join::new(place, left, right, spec)?),
+            _ => return Err(JobError::Plan(format!("{}: it is no join", node.title))),
+        })
+    }
+}
+
+fn rank(place: &Place, from: &PlanNode, spec: &RankSpec) -> Result<Box<dyn Operator>, JobError> {
+    let retract = from.changelog == ChangelogMode::Retract;
+    let rank: Box<dyn Operator> = match (spec.order.is_empty(), spec.ranks, spec.numbered) {
+        (true, ..) if !retract && !spec.later_first => Box::new(FirstRows::new(place, &from.schema, spec)?),
+        (_, (1, 1), false) if !retract => Box::new(TopRow::new(place, &from.schema, spec)?),
+        _ => Box::new(Rank::new(place, &from.schema, spec, retract)?),
+    };
+    Ok(if spec.each_row { Box::new(EachRow::new(rank)) } else { rank })
 }

@@ -8,6 +8,9 @@ use highwater_stream::{EventTime, WindowShape, WindowSpec};
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// No wall clock is further from UTC, ms.
+const ZONE_OFFSET_MAX_MS: i64 = 26 * 3_600_000;
+
 /// Cuts time into slices, of which windows are made: no window begins or ends within a slice. A slice and a window
 /// are named by their end, exclusive.
 ///
@@ -132,6 +135,14 @@ impl Windows {
             from = self.next(from);
         }
         from
+    }
+
+    /// A window, as many steps before that which ends at `end` as it takes, that `watermark` does not leave
+    /// open, if there is one.
+    pub(crate) fn long_over(&self, end: i64, watermark: EventTime) -> i64 {
+        let offset = if self.zone.is_some() { ZONE_OFFSET_MAX_MS } else { 0 };
+        let ahead = end.saturating_sub(watermark).saturating_add(offset).max(0);
+        end.saturating_sub((ahead / self.step_ms).saturating_add(1).saturating_mul(self.step_ms))
     }
 
     /// Whether windows are cut on event time itself.

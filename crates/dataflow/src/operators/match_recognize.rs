@@ -103,8 +103,11 @@ struct Found {
     /// Per row that measures need, its bytes in each match.
     rows: Vec<Vec<Option<Box<[u8]>>>>,
     /// Per group, the rows to aggregate, and which match each belongs to.
-    aggregated: Vec<(Vec<Box<[u8]>>, Vec<Slot>)>,
+    aggregated: Vec<Aggregated>,
 }
+
+/// Rows, and the match of each.
+type Aggregated = (Vec<Box<[u8]>>, Vec<Slot>);
 
 impl MatchRecognize {
     pub(crate) fn new(place: &Place, input: &SchemaRef, spec: &MatchSpec) -> Result<Self, JobError> {

@@ -247,7 +247,7 @@ impl Changes {
         for row in 0..old.names.len() {
             match stays.next_if(|((at, _), _)| *at == row) {
                 None => self.push(RowKind::Delete, source, row),
-                Some(((_, place), changed)) if changed == Some(true) => {
+                Some(((_, place), Some(true))) => {
                     self.push(RowKind::UpdateBefore, source, row);
                     self.push(RowKind::UpdateAfter, source + 1, *place);
                 }

@@ -129,7 +129,8 @@ impl SessionTable {
 
     /// Says one bounded batch of the rows of sessions that are over; false: there is none.
     fn fire(&mut self, out: &mut Output) -> Result<bool, JobError> {
-        let (mut rows, mut windows): (Vec<Box<[u8]>>, Vec<(i64, i64)>) = (Vec::new(), Vec::new());
+        let mut rows: Vec<Box<[u8]>> = Vec::new();
+        let mut windows: Vec<(i64, i64)> = Vec::new();
         while rows.len() < self.place.batch_rows_max
             && let Some(mut firing) = self.firing.take().or_else(|| self.next_over())
         {

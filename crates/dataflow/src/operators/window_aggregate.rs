@@ -568,7 +568,9 @@ impl Operator for WindowAggregate {
         }
         self.watermark = restored.watermark(&uid);
         if let Some((slice, _)) = self.open.first_key_value().filter(|_| !self.windows.are_slices()) {
-            self.floor = self.windows.first_open(self.windows.first_with(*slice), self.watermark);
+            // Also a window before those of the slices may still be open, and get late rows.
+            let early = self.windows.long_over(self.windows.first_with(*slice), self.watermark);
+            self.floor = self.windows.first_open(early, self.watermark);
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Location;
 
-use super::expression::{ExprBinder, Scope, bind_interval};
+use super::expression::{ExprBinder, Scope};
+use super::literal::bind_interval;
 use super::match_values::{Before, Rewriter};
 use super::{Ctes, Session};
 use crate::error::{Bound, Fault, nearest};
@@ -20,6 +21,13 @@ use crate::functions::{Typed, integer_literal, is_fallible};
 use crate::match_syntax::{DERIVED, WITHIN};
 use crate::relation::{Column, Node, Relation, column_name};
 use crate::types::SqlType;
+
+/// The time attribute, if it is of event time, and the order among rows of one time.
+type Order = (Option<String>, Vec<(String, MatchOrder)>);
+/// `WITHIN` in ms, and per defined variable, by its number, its condition.
+type Definitions<'a> = (Option<i64>, Vec<(usize, &'a Syntax)>);
+/// Each measure with its name, and what they are computed from.
+type Measures = (Vec<(String, Typed)>, Vec<Value>);
 
 /// A pattern by the names of its input's columns.
 #[derive(Debug)]
@@ -215,7 +223,7 @@ impl Clauses<'_> {
     }
 
     /// The time attribute, and the order among rows of one time.
-    fn order(&self, input: &Relation, at: Location) -> Bound<(Option<String>, Vec<(String, MatchOrder)>)> {
+    fn order(&self, input: &Relation, at: Location) -> Bound<Order> {
         let column = |order: &OrderByExpr| {
             let place = order.expr.span().start;
             let Syntax::Identifier(name) = &order.expr else {
@@ -257,7 +265,7 @@ impl Clauses<'_> {
     }
 
     /// `WITHIN`, and per defined variable its condition.
-    fn definitions(&self, variables: &[Variable]) -> Bound<(Option<i64>, Vec<(usize, &Syntax)>)> {
+    fn definitions(&self, variables: &[Variable]) -> Bound<Definitions<'_>> {
         let (mut within_ms, mut defined) = (None, BTreeMap::new());
         for SymbolDefinition { symbol, definition } in self.symbols {
             let place = symbol.span.start;
@@ -297,12 +305,7 @@ impl Clauses<'_> {
     }
 
     /// Each measure with its name, and what they are computed from.
-    fn measures(
-        &self,
-        session: &Session<'_>,
-        before: &mut Before,
-        names: &[String],
-    ) -> Bound<(Vec<(String, Typed)>, Vec<Value>)> {
+    fn measures(&self, session: &Session<'_>, before: &mut Before, names: &[String]) -> Bound<Measures> {
         let mut rewriter = Rewriter::new(before, names, None, session.zone);
         let mut rewritten = Vec::with_capacity(self.measures.len());
         for measure in self.measures {

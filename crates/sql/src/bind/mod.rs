@@ -7,6 +7,7 @@ pub(crate) mod expression;
 mod group_window;
 mod grouping_sets;
 mod join;
+mod literal;
 pub(crate) mod match_recognize;
 mod match_values;
 mod over;

@@ -11,7 +11,8 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::aggregate::{bind_call, bind_result, plain_arguments};
-use super::expression::{ExprBinder, bind_interval};
+use super::expression::ExprBinder;
+use super::literal::bind_interval;
 use crate::error::{Bound, Fault};
 use crate::functions::cast::{self, OnFailure};
 use crate::functions::{Typed, arithmetic, integer_literal};

@@ -238,8 +238,7 @@ pub(super) fn bounded(
     at: Location,
 ) -> Bound<(Arc<Relation>, Vec<Expr>)> {
     let numbers = numbers(relation);
-    let touches =
-        |expr: &Expr| expr.column_refs().iter().any(|column| numbers.iter().any(|n| *n == column.name));
+    let touches = |expr: &Expr| expr.column_refs().iter().any(|column| numbers.contains(&column.name));
     if !conditions.iter().any(touches) {
         return Ok((Arc::clone(relation), conditions));
     }

@@ -286,7 +286,7 @@ pub(super) fn interval(syntax: &Syntax, at: Location) -> Bound<i64> {
             .or_at(at)
             .hint("INTERVAL '10' SECOND"));
     };
-    let bound = super::expression::bind_interval(interval, place).map_err(|fault| fault.or_at(at))?;
+    let bound = super::literal::bind_interval(interval, place).map_err(|fault| fault.or_at(at))?;
     match (bound.ty, crate::functions::integer_literal(&bound.expr)) {
         (SqlType::IntervalDay, Some(ms)) => Ok(ms),
         _ => Err(Fault::new(place, "a window of months: expected a fixed length")

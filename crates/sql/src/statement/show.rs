@@ -104,11 +104,11 @@ pub(super) fn parse(cursor: &mut Cursor<'_>) -> Bound<Option<Statement>> {
             names.push(cursor.identifier("a name")?.value);
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let known = match (catalog, names.as_slice()) {
+        let known = matches!(
+            (catalog, names.as_slice()),
             (true, ["default_catalog"])
-            | (false, ["default_database"] | ["default_catalog", "default_database"]) => true,
-            _ => false,
-        };
+                | (false, ["default_database"] | ["default_catalog", "default_database"])
+        );
         if !known {
             let kind = if catalog { "catalog" } else { "database" };
             return Err(Fault::new(place, format!("{kind} '{}' does not exist", names.join(".")))
