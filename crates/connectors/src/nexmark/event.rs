@@ -2,7 +2,7 @@
 
 use super::text::Random;
 
-/// Of so many events ...
+/// Of so many events, an epoch ...
 const EPOCH: u64 = 50;
 /// ... the first is a person ...
 const PERSONS: u64 = 1;
@@ -194,9 +194,9 @@ fn id(number: u64) -> i64 {
     (FIRST_ID + number).cast_signed()
 }
 
-/// The number of the newest person at event `n`.
+/// The number of the newest person at event `n`; an epoch has one.
 fn last_person(n: u64) -> u64 {
-    n / EPOCH * PERSONS + (n % EPOCH).min(PERSONS - 1)
+    n / EPOCH * PERSONS
 }
 
 /// The number of the newest auction at event `n`.

@@ -285,8 +285,8 @@ fn sessions_of_processing_time_end_by_the_clock() {
     for now in [10, 13, 16] {
         said.call(operator.as_mut(), now, |operator, out| operator.on_batch(0, at(&["a"]), out));
     }
-    // Its timer is looked at once the first end has come.
-    said.call(operator.as_mut(), 14, |operator, out| operator.on_time(out));
+    // Its timers are looked at once the first ends have come.
+    said.call(operator.as_mut(), 18, |operator, out| operator.on_time(out));
     assert_eq!((said.rows.len(), operator.next_timer()), (0, Some(20)));
     said.call(operator.as_mut(), 20, |operator, out| operator.on_time(out));
     expect!["+I(a,3,3,1,1,10,20)"].assert_eq(&said.rows.join(" "));

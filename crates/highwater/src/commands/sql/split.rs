@@ -79,8 +79,8 @@ fn next(text: &str, at: usize) -> Option<(Token, usize)> {
     if rest.starts_with("--") {
         return Some((Token::Space, rest.find('\n').map_or(text.len(), behind)));
     }
-    if rest.starts_with("/*") {
-        return rest[2..].find("*/").map(|end| (Token::Space, behind(end + 4)));
+    if let Some(comment) = rest.strip_prefix("/*") {
+        return comment.find("*/").map(|end| (Token::Space, behind(end + 4)));
     }
     match first {
         '\'' | '"' | '`' => rest[1..].find(first).map(|end| (Token::Other, behind(end + 2))),
