@@ -55,10 +55,13 @@ fn batch(rows: &[Row], marks: &[EventTime]) -> ChangeBatch {
     ChangeBatch::inserts(rows).with_watermarks(ScalarBuffer::from(marks.to_vec()))
 }
 
+/// Time, value and what is computed.
+type SaidRow = (i64, Option<i64>, Results);
+
 /// Rows per key in the order they come out, and how many were too late.
 #[derive(Debug, Default, PartialEq)]
 struct Said {
-    rows: BTreeMap<Option<i64>, Vec<(i64, Option<i64>, Results)>>,
+    rows: BTreeMap<Option<i64>, Vec<SaidRow>>,
     late: u64,
 }
 

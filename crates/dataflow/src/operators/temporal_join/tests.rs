@@ -97,7 +97,10 @@ impl Model {
     }
 }
 
-fn steps() -> impl Strategy<Value = Vec<(usize, i64, Vec<(Row, RowKind)>)>> {
+/// The input, how far its watermark rises, and its changes.
+type Step = (usize, i64, Vec<(Row, RowKind)>);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
     let row = (prop::option::weighted(0.9, 0..3_i64), 0..50_i64, 0..4_i64);
     let kind = prop_oneof![
         4 => Just(RowKind::Insert),

@@ -156,9 +156,13 @@ fn expected(shape: WindowShape, size: i64, batches: &[Vec<Row>]) -> (Vec<String>
     (results(groups), late)
 }
 
+/// Start, end and rows.
+type Session = (i64, i64, Vec<Row>);
+
 /// The sessions by definition: those that the watermark passed, with their rows, and the late rows.
-fn sessions(batches: &[Vec<Row>]) -> (Vec<(i64, i64, Vec<Row>)>, u64) {
-    let (mut open, mut over): (Vec<(i64, i64, Vec<Row>)>, Vec<_>) = (Vec::new(), Vec::new());
+fn sessions(batches: &[Vec<Row>]) -> (Vec<Session>, u64) {
+    let mut open: Vec<Session> = Vec::new();
+    let mut over = Vec::new();
     let (mut late, mut mark) = (0, EventTime::MIN);
     for row in batches.iter().flatten() {
         let closed = open.extract_if(.., |(_, end, _)| *end <= mark.saturating_add(1));
