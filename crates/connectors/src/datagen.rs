@@ -7,7 +7,6 @@ mod tests;
 
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
@@ -18,14 +17,12 @@ use highwater_stream::{
 };
 
 use crate::options::TableOptions;
+use crate::pace::Pace;
 use crate::timer::Timer;
 use column::Column;
 
 /// As in Flink.
 const ROWS_PER_SECOND: u64 = 10_000;
-
-/// A slow table waits at least so long between batches.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// A table of made-up rows, one split.
 pub(crate) struct Datagen {
@@ -87,47 +84,25 @@ impl SourceConnector for Datagen {
     ) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let first = from.map_or(0, |position| position.0);
         Ok(Box::new(Generator {
+            pace: Pace::new(Arc::clone(&self.clock), Arc::clone(&self.timer), first, self.rows_per_second),
             clock: Arc::clone(&self.clock),
-            timer: Arc::clone(&self.timer),
             schema: SchemaRef::clone(&self.schema),
             columns: Arc::clone(&self.columns),
-            rows_per_second: self.rows_per_second,
             end: self.end.unwrap_or(u64::MAX),
             table: self.table.clone(),
-            opened: self.clock.monotonic(),
-            first,
             next: first,
         }))
     }
 }
 
 struct Generator {
+    pace: Pace,
     clock: Arc<dyn Clock>,
-    timer: Arc<Timer>,
     schema: SchemaRef,
     columns: Arc<[Column]>,
-    rows_per_second: u64,
     end: u64,
     table: String,
-    opened: Duration,
-    first: u64,
     next: u64,
-}
-
-impl Generator {
-    /// The row before which all are due by `now`.
-    fn due(&self, now: Duration) -> u64 {
-        let micros = now.saturating_sub(self.opened).as_micros();
-        let rows = micros.saturating_mul(u128::from(self.rows_per_second)) / 1_000_000;
-        self.first.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX))
-    }
-
-    /// When the next row is due.
-    fn next_due(&self) -> Duration {
-        let rows = u128::from(self.next - self.first) + 1;
-        let micros = (rows * 1_000_000).div_ceil(u128::from(self.rows_per_second));
-        self.opened + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
-    }
 }
 
 impl SplitReader for Generator {
@@ -135,12 +110,8 @@ impl SplitReader for Generator {
         if self.next >= self.end {
             return Ok(SourcePoll::End);
         }
-        let now = self.clock.monotonic();
-        let until = self.due(now).min(self.end).min(self.next.saturating_add(rows_max.max(1) as u64));
-        if until <= self.next {
-            self.timer.wake_at(&self.clock, self.next_due().max(now + PAUSE_MIN), waker);
-            return Ok(SourcePoll::Pending);
-        }
+        let Some(due) = self.pace.due(self.next, waker) else { return Ok(SourcePoll::Pending) };
+        let until = due.min(self.end).min(self.next.saturating_add(rows_max.max(1) as u64));
         let now_ms = self.clock.unix_ms();
         let arrays: Vec<ArrayRef> =
             self.columns.iter().map(|column| column.values(self.next..until, now_ms)).collect();

@@ -26,6 +26,7 @@ mod inserts;
 mod kafka;
 mod nexmark;
 mod options;
+mod pace;
 mod print;
 mod registry;
 mod timer;

@@ -13,7 +13,6 @@ mod text;
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
@@ -27,13 +26,12 @@ use highwater_stream::{
 };
 
 use crate::options::TableOptions;
+use crate::pace::Pace;
 use crate::timer::Timer;
 use event::{Auction, Bid, Event, Events, Person};
 
 /// Event time passes at this rate.
 const EVENTS_PER_SECOND: u64 = 10_000;
-/// A slow table waits at least so long between batches.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// The benchmark's events as one table, one split.
 pub(crate) struct Nexmark {
@@ -96,47 +94,26 @@ impl SourceConnector for Nexmark {
     ) -> Result<Box<dyn SplitReader>, ConnectorError> {
         let first = from.map_or(0, |position| position.0);
         Ok(Box::new(Reader {
-            clock: Arc::clone(&self.clock),
-            timer: Arc::clone(&self.timer),
+            pace: self
+                .rows_per_second
+                .map(|rate| Pace::new(Arc::clone(&self.clock), Arc::clone(&self.timer), first, rate)),
             schema: SchemaRef::clone(&self.schema),
             events: self.events,
-            rows_per_second: self.rows_per_second,
             end: self.end.unwrap_or(u64::MAX),
             table: self.table.clone(),
-            opened: self.clock.monotonic(),
-            first,
             next: first,
         }))
     }
 }
 
 struct Reader {
-    clock: Arc<dyn Clock>,
-    timer: Arc<Timer>,
+    /// None: as fast as it is read.
+    pace: Option<Pace>,
     schema: SchemaRef,
     events: Events,
-    rows_per_second: Option<u64>,
     end: u64,
     table: String,
-    opened: Duration,
-    first: u64,
     next: u64,
-}
-
-impl Reader {
-    /// The row before which all are due; else when the next one is.
-    fn due(&self, rate: u64) -> Result<u64, Duration> {
-        let now = self.clock.monotonic();
-        let micros = now.saturating_sub(self.opened).as_micros();
-        let rows = micros.saturating_mul(u128::from(rate)) / 1_000_000;
-        let due = self.first.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
-        if due > self.next {
-            return Ok(due);
-        }
-        let micros = ((u128::from(self.next - self.first) + 1) * 1_000_000).div_ceil(u128::from(rate));
-        let at = self.opened + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
-        Err(at.max(now + PAUSE_MIN))
-    }
 }
 
 impl SplitReader for Reader {
@@ -144,14 +121,11 @@ impl SplitReader for Reader {
         if self.next >= self.end {
             return Ok(SourcePoll::End);
         }
-        let due = match self.rows_per_second.map(|rate| self.due(rate)) {
-            None => u64::MAX,
-            Some(Ok(due)) => due,
-            Some(Err(at)) => {
-                self.timer.wake_at(&self.clock, at, waker);
-                return Ok(SourcePoll::Pending);
-            }
+        let due = match &self.pace {
+            None => Some(u64::MAX),
+            Some(pace) => pace.due(self.next, waker),
         };
+        let Some(due) = due else { return Ok(SourcePoll::Pending) };
         let until = due.min(self.end).min(self.next.saturating_add(rows_max.max(1) as u64));
         let rows = batch(&self.schema, self.events, self.next..until)
             .map_err(|error| ConnectorError::new(ErrorKind::Config, &*self.table, error.to_string()))?;
